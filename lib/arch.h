@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the CPU does besides computing: barriers, cache and TLB maintenance, sleeping.
+ *
+ * Code above this header that includes no other machine header also compiles on the build host, where
+ * tests/unit/fake/lib/arch.h stands in and records the calls.
+ */
+#pragma once
+
+#include "lib/sysreg.h"
+#include "lib/types.h"
+
+static inline void dmb_ish(void)
+{
+    __asm__ volatile("dmb ish" : : : "memory");
+}
+
+static inline void dsb_ish(void)
+{
+    __asm__ volatile("dsb ish" : : : "memory");
+}
+
+static inline void dsb_ishst(void)
+{
+    __asm__ volatile("dsb ishst" : : : "memory");
+}
+
+static inline void dsb_sy(void)
+{
+    __asm__ volatile("dsb sy" : : : "memory");
+}
+
+static inline void isb(void)
+{
+    __asm__ volatile("isb" : : : "memory");
+}
+
+/* For short spins only: under icount a spin without it starves the other cores. */
+static inline void cpu_relax(void)
+{
+    __asm__ volatile("yield" : : : "memory");
+}
+
+static inline void wfi(void)
+{
+    __asm__ volatile("dsb sy\n\twfi" : : : "memory");
+}
+
+/* Invalidate what stage 2 alone cached for one IPA of the current VMID, all cores (D8.14). */
+static inline void tlbi_ipas2e1is(ipa_t a)
+{
+    __asm__ volatile("tlbi ipas2e1is, %0" : : "r"(a.v >> PAGE_SHIFT) : "memory");
+}
+
+/* Invalidate stage 1 and the combined stage 1 and 2 entries of the current VMID, all cores. */
+static inline void tlbi_vmalle1is(void)
+{
+    __asm__ volatile("tlbi vmalle1is" : : : "memory");
+}
+
+/* Invalidate everything of the current VMID, both stages, all cores. */
+static inline void tlbi_vmalls12e1is(void)
+{
+    __asm__ volatile("tlbi vmalls12e1is" : : : "memory");
+}
+
+/* Which address space the maintenance above is for: VTTBR_EL2. Returns the one that was current. */
+static inline uint64_t vttbr_switch(uint64_t vttbr)
+{
+    uint64_t old = sysreg_read(vttbr_el2);
+
+    if (old != vttbr) {
+        sysreg_write(vttbr_el2, vttbr);
+        isb();
+    }
+    return old;
+}
+
+static inline uint64_t dcache_line(void)
+{
+    return UINT64_C(4) << field_get(CTR_DMINLINE, sysreg_read(ctr_el0));
+}
+
+/* Clean and invalidate to the point of coherency: a guest with its caches off reads DRAM. */
+static inline void dcache_clean_inval_poc(const volatile void *p, size_t bytes)
+{
+    uint64_t line = dcache_line();
+    uint64_t end = (uint64_t)(uintptr_t)p + bytes;
+
+    for (uint64_t va = align_down((uint64_t)(uintptr_t)p, line); va < end; va += line)
+        __asm__ volatile("dc civac, %0" : : "r"(va) : "memory");
+    dsb_sy();
+}
+
+/*
+ * Make instruction fetches see what was written to a frame. By VA only where the instruction cache is PIPT: with a
+ * VIPT one (Cortex-A53) the guest's alias may sit in another set, so all of it goes (DDI 0487 D7.5.9).
+ */
+static inline void icache_inval(const volatile void *p, size_t bytes)
+{
+    if (field_get(CTR_L1IP, sysreg_read(ctr_el0)) == CTR_L1IP_PIPT) {
+        uint64_t line = UINT64_C(4) << field_get(FIELD(3, 0), sysreg_read(ctr_el0));
+        uint64_t end = (uint64_t)(uintptr_t)p + bytes;
+
+        for (uint64_t va = align_down((uint64_t)(uintptr_t)p, line); va < end; va += line)
+            __asm__ volatile("ic ivau, %0" : : "r"(va) : "memory");
+    } else {
+        __asm__ volatile("ic ialluis" : : : "memory");
+    }
+    dsb_ish();
+    isb();
+}
+
+/* Zero whole pages, by DC ZVA where it is allowed. `p` is page aligned. */
+void zero_pages(void *p, size_t pages);
+
+static inline ticks_t counter_ticks(void)
+{
+    isb(); /* CNTPCT may be read early otherwise (D12.1.2) */
+    return (ticks_t){sysreg_read(cntpct_el0)};
+}
+
+static inline uint64_t counter_hz(void)
+{
+    return sysreg_read(cntfrq_el0);
+}
+
+/*
+ * Where the guest's VA `far` leads, by the guest's own stage 1: right for EL0 and under PAN too, since the guest's stage
+ * 1 has already checked the access. Returns PAR_EL1; the guest's own PAR_EL1 is preserved.
+ */
+static inline uint64_t at_s1e1r(uint64_t far)
+{
+    uint64_t saved = sysreg_read(par_el1);
+    uint64_t par;
+
+    __asm__ volatile("at s1e1r, %0\n\tisb" : : "r"(far) : "memory");
+    par = sysreg_read(par_el1);
+    sysreg_write(par_el1, saved);
+    return par;
+}

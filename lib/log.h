@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * EL2's own lines on the physical UART, each beginning with "[mw] ". Nothing a guest does in a loop may print here: what
+ * a guest can cause is counted, or said once at its end. `log_quiet` silences all but a panic.
+ */
+#pragma once
+
+#include <stdarg.h>
+
+#include "lib/types.h"
+
+/* Where bytes go: installed once by the boot core when it has found the UART. */
+struct log_sink {
+    void (*put)(const char *s, size_t n);
+    void (*lock)(void);
+    void (*unlock)(void);
+};
+
+extern bool log_quiet;
+
+void log_set_sink(const struct log_sink *sink);
+
+/* One line; the newline is added. Knows %s %c %d %u %x %lu %lx %ld %p %%, a width and a leading 0. */
+void log_line(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* The same into `buf` of `size` bytes, always terminated. Returns the length written. */
+size_t format(char *buf, size_t size, const char *fmt, ...) PRINTF_LIKE(3, 4);
+size_t vformat(char *buf, size_t size, const char *fmt, va_list ap);
+
+/* A broken invariant: dump the core to the console and the report, then reset the machine. */
+NORETURN void panic(const char *fmt, ...) PRINTF_LIKE(1, 2);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What leaves EL2 for the launcher: result, counters, trace.
+ *
+ * The report lies in EL2's own RAM, which no guest can map. Under QEMU the launcher reads it from outside, through the
+ * file that backs the machine's RAM, at any moment: after a panic or a timeout too. Counters are therefore kept here
+ * and nowhere else; each is written by one core only (a plain store), unless a comment says otherwise.
+ *
+ * Layout: little-endian, naturally aligned, offsets and strides given in the head, so a reader never guesses a size.
+ * Fields are only ever added at the end of a struct. tools/mw holds the reader.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "lib/types.h"
+
+#define REPORT_MAGIC UINT64_C(0x74726f706572776d) /* "mwreport" in memory */
+#define REPORT_VERSION 1
+
+enum report_result {
+    REPORT_RUNNING = 0,
+    REPORT_OFF = 1,     /* every guest did SYSTEM_OFF */
+    REPORT_PANIC = 2,   /* EL2 broke an invariant of its own */
+    REPORT_ENDED = 3,   /* all guests ended, at least one other than by SYSTEM_OFF: see their status */
+    REPORT_NO_BOOT = 4, /* EL2 could not start at all (wrong exception level, no memory, no timer) */
+};
+
+enum report_guest_status {
+    GUEST_ABSENT = 0,
+    GUEST_RUNNING = 1,
+    GUEST_OFF = 2,
+    GUEST_REFUSED = 3,
+    GUEST_DESTROYED = 4,
+    GUEST_RESET = 5, /* asked for a reset that nobody serves */
+};
+
+struct report_guest {
+    char name[32];               /* NUL-terminated */
+    _Atomic uint32_t status;     /* enum report_guest_status */
+    uint32_t vcpus;              /* how many */
+    uint64_t ram_pages;          /* 4 KiB pages */
+    _Atomic int64_t touched;     /* pages the helpers made present, less what they took away; several writers */
+    _Atomic int64_t block;       /* of them, those under 2 MiB descriptors; several writers */
+    char reason[96];             /* why it was refused or destroyed, NUL-terminated, "" if it was not */
+    uint64_t filled_before_start; /* pages present before the guest's first instruction: 0, and shown to be */
+};
+
+struct report_vcpu {
+    uint32_t guest; /* index into the guests */
+    uint32_t core;  /* index of the physical core */
+    struct {
+        uint64_t fast, queued, waited, mmio, nowhere;
+    } faults;
+    struct {
+        uint64_t hvc, smc, sysreg, abort, wfx, irq, other;
+    } exits;
+    int64_t touched; /* pages this vCPU's own core made present (fast path, or no helper) */
+    int64_t block;   /* of them, those under 2 MiB descriptors */
+    uint64_t wait_ns; /* time spent waiting in EL2 for pages */
+    uint64_t shared_locks; /* shared locks taken between entering and leaving the fault path */
+} __attribute__((aligned(CACHE_LINE)));
+
+struct report_helper {
+    uint32_t core;
+    uint32_t reserved;
+    uint64_t zeroed_pages;
+    uint64_t populated_pages;
+    uint64_t promoted_blocks;
+    uint64_t busy_ns;
+    uint64_t requests;
+} __attribute__((aligned(CACHE_LINE)));
+
+struct report {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t size;
+    _Atomic uint32_t result; /* enum report_result */
+    uint32_t guests, vcpus, helpers; /* how many entries of each array are in use */
+    uint32_t guest_offset, guest_stride;
+    uint32_t vcpu_offset, vcpu_stride;
+    uint32_t helper_offset, helper_stride;
+    uint64_t counter_hz;
+    uint64_t entry_ticks;       /* CNTPCT_EL0 when EL2 was entered */
+    uint64_t first_guest_ticks; /* CNTPCT_EL0 just before the first guest's first instruction */
+    char reason[96];            /* panic or refusal to boot, NUL-terminated */
+    struct report_guest guest[MAX_GUESTS];
+    struct report_vcpu vcpu[MAX_CORES];
+    struct report_helper helper[MAX_CORES];
+};
+
+extern struct report report;
+
+/* Fills the head. Boot core, once, before any other core runs. */
+void report_init(void);

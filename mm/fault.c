@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mm/fault.h"
+
+#include "dev/gic.h"
+#include "lib/arch.h"
+#include "mm/helper.h"
+#include "mm/transition.h"
+
+bool s2_fault_locate(struct s2_fault *f)
+{
+    uint64_t par;
+
+    if (f->ipa_valid)
+        return true;
+    par = at_s1e1r(f->far);
+    if (par & PAR_F)
+        return false;
+    f->ipa = ipa((par & PAR_PA) | (f->far & (PAGE_SIZE - 1)));
+    f->ipa_valid = true;
+    return true;
+}
+
+/* A ready frame from the pool, or the one that was left over when another vCPU was first. 0: none at hand. */
+static uint64_t take(struct s2_port *port, struct ring *pool, uint64_t *spare, uint32_t full)
+{
+    uint64_t frame = *spare;
+
+    *spare = 0;
+    if (!frame && ring_pop(pool, &frame) && ring_count(pool) <= full / 2)
+        helper_kick(port->helper); /* the pool runs low */
+    return frame;
+}
+
+/* First touch of 2 MiB of zeroes while RAM is plentiful: a whole block. */
+static bool map_block(struct s2 *s, struct s2_port *port, const struct s2_entry *e, ipa_t at)
+{
+    uint64_t block = take(port, &port->blocks, &port->spare_block, POOL_BLOCKS);
+
+    if (!block)
+        return false;
+    if (!s2_map_ready(e->slot, desc_leaf(pa(block), 2, true))) {
+        port->spare_block = block;
+        return true;
+    }
+    frame_set_owner(pa(block), s->vmid, ipa(align_down(at.v, BLOCK_SIZE)));
+    port->stats->touched += (int64_t)BLOCK_PAGES;
+    port->stats->block += (int64_t)BLOCK_PAGES;
+    return true;
+}
+
+/* The same page by page: a ready block is reserved, and one page of it mapped. */
+static bool map_first_page(struct s2 *s, struct s2_port *port, const struct s2_entry *e, ipa_t at)
+{
+    uint64_t index = (at.v >> PAGE_SHIFT) & (S2_ENTRIES - 1);
+    uint64_t block = take(port, &port->blocks, &port->spare_block, POOL_BLOCKS);
+    uint64_t frame = take(port, &port->tables, &port->spare_table, POOL_TABLES);
+    _Atomic uint64_t *table = pa_ptr(pa(frame));
+
+    if (block && frame) {
+        atomic_store_explicit(frame_record(pa(frame)), TABLE_RESERVED | TABLE_READY | block | 1, memory_order_relaxed);
+        atomic_store_explicit(&table[index], desc_leaf(pa(block + index * PAGE_SIZE), 3, true), memory_order_relaxed);
+        if (s2_map_ready(e->slot, desc_table(pa(frame)))) {
+            port->stats->touched++;
+            atomic_fetch_add_explicit(&s->begun, 1, memory_order_relaxed);
+            return true;
+        }
+        atomic_store_explicit(&table[index], 0, memory_order_relaxed);
+    }
+    port->spare_block = block;
+    port->spare_table = frame;
+    return block && frame;
+}
+
+/* An absent zero page in a block that is ready: the frame is at its natural offset, nothing to fill. */
+static bool map_zero_page(struct s2_port *port, const struct s2_entry *e)
+{
+    uint64_t record = atomic_load_explicit(s2_table_record(e->slot), memory_order_acquire);
+    uint64_t index = (ptr_pa(e->slot).v & (PAGE_SIZE - 1)) / sizeof(uint64_t);
+
+    if (!(record & TABLE_READY))
+        return false;
+    if (s2_map_ready(e->slot, desc_leaf(pa((record & TABLE_BLOCK) + index * PAGE_SIZE), 3, true))) {
+        s2_count_present(e->slot);
+        port->stats->touched++;
+    }
+    return true;
+}
+
+/* First touch in 1 GiB of zeroes: an empty table for it. */
+static bool map_empty_table(struct s2_port *port, const struct s2_entry *e)
+{
+    uint64_t frame = take(port, &port->tables, &port->spare_table, POOL_TABLES);
+
+    if (!frame)
+        return false;
+    atomic_store_explicit(frame_record(pa(frame)), 0, memory_order_relaxed);
+    if (!s2_map_ready(e->slot, desc_table(pa(frame))))
+        port->spare_table = frame;
+    return true;
+}
+
+static bool map_zero(struct s2 *s, struct s2_port *port, const struct s2_entry *e, ipa_t at)
+{
+    switch (e->level) {
+    case 1:
+        return map_empty_table(port, e);
+    case 2:
+        return s->by_page || !frames_plentiful() ? map_first_page(s, port, e, at) : map_block(s, port, e, at);
+    default:
+        return map_zero_page(port, e);
+    }
+}
+
+/* Waits with whoever is filling it. False: it has changed meanwhile, look again. */
+static bool join(const struct s2_entry *e)
+{
+    struct s2_request *r = &requests[desc_large(e->desc) % REQUESTS_MAX];
+
+    atomic_fetch_or_explicit(&r->waiters, BIT(this_core()->id), memory_order_acq_rel);
+    /* Our name on the list before the look at the descriptor: pairs with the barrier in wake(). */
+    dmb_ish();
+    return atomic_load_explicit(e->slot, memory_order_acquire) == e->desc;
+}
+
+/* Asks for the page. The descriptor is IN_FLIGHT in our name, or somebody else changed it, when this returns. */
+static void enqueue(struct s2 *s, struct s2_port *port, const struct s2_entry *e, ipa_t at, bool write)
+{
+    uint32_t number = port->first_request;
+    struct s2_request *r;
+
+    while (atomic_load_explicit(&requests[number].busy, memory_order_acquire))
+        number = number + 1 < port->first_request + PORT_REQUESTS ? number + 1 : port->first_request;
+    r = &requests[number];
+    r->s2 = s;
+    r->slot = e->slot;
+    r->old = e->desc;
+    r->ipa = at;
+    r->level = e->level;
+    r->write = write;
+    atomic_store_explicit(&r->waiters, BIT(this_core()->id), memory_order_relaxed);
+    atomic_store_explicit(&r->busy, true, memory_order_relaxed);
+    if (!s2_begin(e->slot, e->desc, number)) {
+        atomic_store_explicit(&r->busy, false, memory_order_relaxed);
+        return;
+    }
+    if (!port->helper) {
+        epoch_leave();
+        if (!populate_serve(port->inline_populator, number))
+            atomic_store_explicit(&port->failed, true, memory_order_relaxed);
+        epoch_enter();
+        return;
+    }
+    ring_push(&port->requests, number); /* as large as there are requests: there is room */
+    helper_kick(port->helper);
+}
+
+/* One look at the descriptor. False: it changed under us, look again. */
+static bool step(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint32_t *mmio, bool *queued,
+                 enum s2_fault_result *result)
+{
+    struct s2_entry e = s2_walk(s, at);
+
+    *result = S2_RESUME;
+    switch (desc_kind(e.desc, e.level)) {
+    case DESC_PRESENT:
+        return !write || desc_writable(e.desc) || s2_make_dirty(s, e.slot, e.desc, at);
+    case DESC_ABSENT_ZERO:
+        if (port->helper && map_zero(s, port, &e, at))
+            return e.level != 1; /* an empty table helps nobody yet */
+        enqueue(s, port, &e, at, write);
+        *queued = *queued || port->helper;
+        return false;
+    case DESC_ABSENT:
+        enqueue(s, port, &e, at, write);
+        *queued = *queued || port->helper;
+        return false;
+    case DESC_IN_FLIGHT:
+        *result = S2_WAIT;
+        *queued = true;
+        return join(&e);
+    case DESC_BUSY:
+        *result = S2_BUSY;
+        *queued = true;
+        return true;
+    case DESC_MMIO:
+        *result = S2_MMIO;
+        *mmio = desc_small(e.desc);
+        return true;
+    default:
+        *result = S2_NOWHERE;
+        return true;
+    }
+}
+
+enum s2_fault_result s2_fault(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint32_t *mmio, bool *queued)
+{
+    enum s2_fault_result result;
+    bool settled;
+
+    do {
+        if (atomic_load_explicit(&port->failed, memory_order_relaxed))
+            return S2_NO_MEMORY;
+        epoch_enter();
+        settled = step(s, port, at, write, mmio, queued, &result);
+        epoch_leave();
+    } while (!settled);
+    return result;
+}

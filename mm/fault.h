@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The stage-2 fault, as a state machine over the one descriptor that decides (design: "two words say all about a page").
+ */
+#pragma once
+
+#include "lib/esr.h"
+#include "mm/populate.h"
+
+enum s2_fault_result {
+    S2_RESUME,    /* the guest may try again: the page is there now, or was already */
+    S2_WAIT,      /* somebody is at it; this core is signalled when it is done. Try again then */
+    S2_BUSY,      /* the descriptor is being replaced, which takes microseconds: try again, do not sleep */
+    S2_MMIO,      /* `*mmio` is the kind of device */
+    S2_NOWHERE,   /* external abort */
+    S2_NO_MEMORY, /* the machine has none left */
+};
+
+/*
+ * Own core of the vCPU whose port it is. `write`: the access needs write permission. Called again for the same fault
+ * after S2_WAIT or S2_BUSY; `*queued` is set when the fault needed more than a ready frame.
+ */
+enum s2_fault_result s2_fault(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint32_t *mmio, bool *queued);
+
+/*
+ * Where a fault lies. For a permission fault that is not on a stage-1 walk HPFAR_EL2 is UNKNOWN, so the guest's own
+ * stage 1 is asked (AT S1E1R). False: the guest has changed its mind meanwhile; resume it and let it fault again.
+ */
+WARN_UNUSED bool s2_fault_locate(struct s2_fault *f);

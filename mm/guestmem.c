@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mm/guestmem.h"
+
+#include "lib/arch.h"
+#include "lib/string.h"
+#include "mm/transition.h"
+
+static enum guestmem_result result_of(const struct s2_entry *e)
+{
+    enum desc_kind kind = desc_kind(e->desc, e->level);
+
+    if (kind == DESC_PRESENT)
+        return GUESTMEM_OK;
+    return kind == DESC_MMIO || kind == DESC_NOWHERE ? GUESTMEM_NOWHERE : GUESTMEM_ABSENT;
+}
+
+static pa_t address(const struct s2_entry *e, ipa_t at)
+{
+    return pa_add(desc_pa(e->desc), at.v & (e->level == 2 ? BLOCK_SIZE - 1 : PAGE_SIZE - 1));
+}
+
+/* The frame behind `at`, held by this core's hazard slot until release(). Writable when `write`. */
+static enum guestmem_result hold(struct s2 *s, ipa_t at, bool write, pa_t *out)
+{
+    struct core *c = this_core();
+
+    for (;;) {
+        struct s2_entry e = s2_walk(s, at);
+        enum guestmem_result result = result_of(&e);
+
+        if (result != GUESTMEM_OK)
+            return result;
+        if (write && !desc_writable(e.desc)) {
+            if (!s2_make_dirty(s, e.slot, e.desc, at))
+                continue;
+            e.desc |= DESC_S2AP_W;
+        }
+        *out = address(&e, at);
+        atomic_store_explicit(&c->hazard, align_down(out->v, PAGE_SIZE), memory_order_relaxed);
+        /* The slot before the second look: pairs with the barrier in guestmem_quiesce(). */
+        dmb_ish();
+        if (atomic_load_explicit(e.slot, memory_order_acquire) == e.desc)
+            return GUESTMEM_OK;
+        atomic_store_explicit(&c->hazard, 0, memory_order_release);
+    }
+}
+
+static void release(void)
+{
+    atomic_store_explicit(&this_core()->hazard, 0, memory_order_release);
+}
+
+static enum guestmem_result copy(struct s2 *s, ipa_t at, void *buf, size_t bytes, bool write, bool cached)
+{
+    uint8_t *p = buf;
+
+    while (bytes) {
+        uint64_t room = PAGE_SIZE - (at.v & (PAGE_SIZE - 1));
+        size_t n = bytes < room ? bytes : room;
+        enum guestmem_result result;
+        pa_t frame;
+
+        epoch_enter();
+        result = hold(s, at, write, &frame);
+        if (result == GUESTMEM_OK) {
+            void *guest = pa_ptr(frame);
+
+            if (!cached)
+                dcache_clean_inval_poc(guest, n);
+            if (write)
+                memcpy(guest, p, n);
+            else
+                memcpy(p, guest, n);
+            if (!cached && write)
+                dcache_clean_inval_poc(guest, n);
+            release();
+        }
+        epoch_leave();
+        if (result != GUESTMEM_OK)
+            return result;
+        p += n;
+        at = ipa_add(at, n);
+        bytes -= n;
+    }
+    return GUESTMEM_OK;
+}
+
+enum guestmem_result guestmem_read(struct s2 *s, ipa_t from, void *to, size_t bytes, bool cached)
+{
+    return copy(s, from, to, bytes, false, cached);
+}
+
+enum guestmem_result guestmem_write(struct s2 *s, ipa_t to, const void *from, size_t bytes, bool cached)
+{
+    return copy(s, to, (void *)(uintptr_t)from, bytes, true, cached);
+}
+
+void guestmem_quiesce(pa_t a, uint64_t bytes)
+{
+    dmb_ish(); /* BUSY before the look at the slots: pairs with the barrier in hold() */
+    for (uint32_t i = 0; i < core_count; i++) {
+        uint64_t h;
+
+        while ((h = atomic_load_explicit(&cores[i].hazard, memory_order_acquire)) != 0 && h - a.v < bytes)
+            cpu_relax();
+    }
+}

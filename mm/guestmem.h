@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * EL2 reads and writes guest memory here and nowhere else.
+ *
+ * The page may be taken away or joined into a block while we copy, so the core first says which frame it is about to
+ * touch (its hazard slot), and only then looks whether the descriptor still leads there: whoever takes a page away makes
+ * it BUSY first and then waits for the slots. A write makes the page dirty before the first byte.
+ */
+#pragma once
+
+#include "mm/stage2.h"
+
+enum guestmem_result {
+    GUESTMEM_OK,
+    GUESTMEM_ABSENT,  /* not populated (yet): fault it in with s2_fault() and try again */
+    GUESTMEM_NOWHERE, /* no RAM there */
+};
+
+/* `cached`: the guest's data cache is on. Otherwise what it sees is DRAM, and the lines go there and back. */
+WARN_UNUSED enum guestmem_result guestmem_read(struct s2 *s, ipa_t from, void *to, size_t bytes, bool cached);
+WARN_UNUSED enum guestmem_result guestmem_write(struct s2 *s, ipa_t to, const void *from, size_t bytes, bool cached);
+
+/* Waits until no core touches the 4 KiB frame or 2 MiB block at `a`; its descriptor is BUSY already. */
+void guestmem_quiesce(pa_t a, uint64_t bytes);

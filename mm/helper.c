@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "mm/helper.h"
+
+#include "dev/gic.h"
+#include "lib/arch.h"
+#include "lib/log.h"
+
+struct helper helpers[MAX_CORES];
+uint32_t helper_count;
+
+void helper_kick(struct helper *h)
+{
+    if (!h)
+        return;
+    /* The work before the look whether it sleeps: pairs with the barrier in may_sleep(). */
+    dmb_ish();
+    if (atomic_load_explicit(&h->asleep, memory_order_relaxed))
+        gic_sgi(h->core, SGI_KICK);
+}
+
+/* (1) What a vCPU waits for. */
+static bool serve_demand(struct helper *h)
+{
+    uint64_t number;
+
+    for (uint32_t i = 0; i < h->port_count; i++) {
+        struct s2_port *port = h->ports[i];
+
+        if (!ring_pop(&port->requests, &number))
+            continue;
+        h->pop.stats->requests++;
+        h->swept = false;
+        /* `failed` is set before the waiter is woken by the completion only if memory ran out: it asks again and sees. */
+        if (!populate_serve(&h->pop, (uint32_t)number))
+            atomic_store_explicit(&port->failed, true, memory_order_release);
+        return true;
+    }
+    return false;
+}
+
+static struct s2_port *port_wanting(struct helper *h, bool blocks)
+{
+    for (uint32_t i = 0; i < h->port_count; i++) {
+        struct s2_port *port = h->ports[i];
+
+        if (blocks ? ring_count(&port->blocks) < POOL_BLOCKS : ring_count(&port->tables) < POOL_TABLES)
+            return port;
+    }
+    return NULL;
+}
+
+static bool pools_want(struct helper *h)
+{
+    return port_wanting(h, false) || (port_wanting(h, true) && frames_plentiful());
+}
+
+/* (3) The pools: a frame for a table, or the next page of a block. */
+static bool fill_pools(struct helper *h)
+{
+    struct s2_port *port = port_wanting(h, false);
+    pa_t frame;
+
+    if (port && frame_alloc(&h->pop.frames, &frame)) {
+        zero_pages(pa_ptr(frame), 1);
+        ring_push(&port->tables, frame.v);
+        return true;
+    }
+    port = port_wanting(h, true);
+    if (!port)
+        return false;
+    if (!h->is_filling) {
+        if (!frames_plentiful() || !frames_alloc_block(&h->filling))
+            return false;
+        h->is_filling = true;
+        h->filled = 0;
+    }
+    frame = pa_add(h->filling, h->filled * PAGE_SIZE);
+    zero_pages(pa_ptr(frame), 1);
+    dcache_clean_inval_poc(pa_ptr(frame), PAGE_SIZE);
+    h->pop.stats->zeroed_pages++;
+    if (++h->filled == BLOCK_PAGES) {
+        icache_inval(pa_ptr(h->filling), BLOCK_SIZE);
+        ring_push(&port->blocks, h->filling.v);
+        h->is_filling = false;
+    }
+    return true;
+}
+
+static uint64_t blocks_begun(const struct helper *h)
+{
+    uint64_t n = 0;
+
+    for (uint32_t i = 0; i < h->space_count; i++)
+        n += atomic_load_explicit(&h->spaces[i]->begun, memory_order_relaxed);
+    return n;
+}
+
+/* The sweep goes on to the next block; at the end of a pass it decides whether another one is due. */
+static void advance(struct helper *h)
+{
+    h->offset += BLOCK_SIZE;
+    if (h->offset < h->spaces[h->space]->ram_size)
+        return;
+    h->offset = 0;
+    if (++h->space < h->space_count)
+        return;
+    h->space = 0;
+    h->swept = !h->again && h->begun == blocks_begun(h);
+    h->begun = blocks_begun(h);
+    h->again = false;
+}
+
+/* (4) The background sweep: one page, or one promotion, of a block that a guest has begun. */
+static bool sweep(struct helper *h)
+{
+    if (!h->space_count || (h->swept && h->begun == blocks_begun(h)))
+        return false;
+    h->swept = false;
+    switch (populate_sweep(&h->pop, h->spaces[h->space], ipa_add(h->spaces[h->space]->ram_base, h->offset))) {
+    case SWEEP_WAITING:
+        h->again = true;
+        advance(h);
+        break;
+    case SWEEP_NOTHING:
+    case SWEEP_PROMOTED:
+        advance(h);
+        break;
+    case SWEEP_FILLED:
+        break;
+    }
+    return true;
+}
+
+bool helper_step(struct helper *h)
+{
+    epoch_reap(&h->pop.limbo, &h->pop.frames);
+    return serve_demand(h) || fill_pools(h) || sweep(h);
+}
+
+static bool may_sleep(struct helper *h)
+{
+    atomic_store_explicit(&h->asleep, true, memory_order_relaxed);
+    /* Our announcement before the last look for work: pairs with the barrier in helper_kick(). */
+    dmb_ish();
+    for (uint32_t i = 0; i < h->port_count; i++) {
+        if (ring_count(&h->ports[i]->requests))
+            return false;
+    }
+    return !pools_want(h) && (h->swept || !h->space_count) && h->begun == blocks_begun(h);
+}
+
+static void sleep(struct helper *h)
+{
+    uint32_t intid;
+
+    if (may_sleep(h))
+        wfi();
+    atomic_store_explicit(&h->asleep, false, memory_order_relaxed);
+    while ((intid = gic_ack()) != GIC_SPURIOUS) {
+        gic_eoi(intid);
+        gic_deactivate(intid);
+    }
+}
+
+void helper_run(struct helper *h)
+{
+    uint64_t hz = counter_hz();
+
+    for (;;) {
+        ticks_t from = counter_ticks();
+
+        while (helper_step(h))
+            ;
+        h->pop.stats->busy_ns += (counter_ticks().v - from.v) * 1000000000u / hz;
+        sleep(h);
+    }
+}

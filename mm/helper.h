@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A helper core: fills what guests wait for, then keeps the pools of ready frames full, then completes and promotes the
+ * blocks that guests have begun; else it sleeps. In this order, and it looks for a more urgent thing after each page.
+ */
+#pragma once
+
+#include "mm/populate.h"
+
+struct helper {
+    struct core *core;
+    struct populator pop;
+    struct s2_port *ports[MAX_CORES]; /* it serves; fixed before it runs */
+    uint32_t port_count;
+    struct s2 *spaces[MAX_GUESTS]; /* it sweeps; fixed before it runs */
+    uint32_t space_count;
+    _Atomic bool asleep; /* or about to be: whoever brings work signals its core */
+
+    /* A block on its way into a pool. */
+    pa_t filling;
+    uint64_t filled; /* pages of it that are zero */
+    bool is_filling;
+
+    /* Where the sweep stands. */
+    uint32_t space;
+    uint64_t offset;    /* into the RAM of spaces[space] */
+    uint64_t begun;     /* blocks that had been begun when this pass started */
+    bool again;         /* this pass met pages that somebody else was filling */
+    bool swept;         /* a whole pass found nothing to do, and nothing was begun since */
+};
+
+extern struct helper helpers[MAX_CORES];
+extern uint32_t helper_count;
+
+/* One unit of the most urgent work there is. False: there is none. */
+bool helper_step(struct helper *h);
+
+/* The helper core's life. */
+NORETURN void helper_run(struct helper *h);
+
+/* There is work: wakes the helper if it sleeps. Any core; NULL does nothing. What the work is was stored before. */
+void helper_kick(struct helper *h);

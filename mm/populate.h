@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Population: how an absent page gets its frame and its content.
+ *
+ * A vCPU asks through its port: it marks the descriptor IN_FLIGHT with one of its requests, pushes the request to the
+ * helper that serves it, and waits or goes on. The helper fills the frame, cleans it, writes the descriptor and signals
+ * the waiters. A port also carries ready frames the other way, so that most zero faults need no request at all. Port and
+ * helper share single-producer rings and nothing else: no lock.
+ *
+ * Without a helper the vCPU's core does the helper's part itself, in the fault.
+ */
+#pragma once
+
+#include "lib/ring.h"
+#include "mm/stage2.h"
+
+#define PORT_REQUESTS 8u  /* outstanding at once per vCPU; one, until a guest can run something else meanwhile */
+#define POOL_BLOCKS 8u    /* ready 2 MiB blocks kept at hand per vCPU */
+#define POOL_TABLES 8u    /* ready zeroed 4 KiB frames kept at hand per vCPU */
+#define REQUESTS_MAX (MAX_CORES * PORT_REQUESTS + MAX_CORES)
+
+_Static_assert(POOL_BLOCKS <= RING_SIZE && POOL_TABLES <= RING_SIZE && PORT_REQUESTS <= RING_SIZE, "ring size");
+
+/* Written by whoever owns it before the descriptor becomes IN_FLIGHT, then by the one who fills. */
+struct s2_request {
+    struct s2 *s2;
+    _Atomic uint64_t *slot;
+    uint64_t old; /* what the descriptor said before */
+    ipa_t ipa;
+    unsigned level;
+    bool write;
+    _Atomic uint64_t waiters; /* bit per core to be signalled; anyone may set one */
+    _Atomic bool busy;
+};
+
+/* Whoever fills pages: a helper core, or a vCPU core without a helper. Its own core only. */
+struct populator {
+    struct frame_cache frames;
+    struct limbo limbo;
+    struct report_helper *stats;
+    uint32_t request; /* the number of its own request, for pages nobody asked for */
+};
+
+struct s2_port {
+    uint32_t first_request; /* requests[first_request .. + PORT_REQUESTS) are this port's */
+    struct helper *helper;  /* NULL: fill inline, with `inline_populator` */
+    struct populator *inline_populator;
+    struct report_vcpu *stats;
+    _Atomic bool failed;    /* the helper found no memory for a page: the guest cannot go on */
+    struct ring requests;   /* numbers of requests; this vCPU produces */
+    struct ring blocks;     /* PAs of ready 2 MiB blocks; the helper produces */
+    struct ring tables;     /* PAs of ready zeroed frames; the helper produces */
+    uint64_t spare_block, spare_table; /* left over when another vCPU was first; 0 if none */
+};
+
+extern struct s2_request requests[REQUESTS_MAX];
+
+/* `index`: the vCPU's or core's number among all. */
+void port_init(struct s2_port *port, uint32_t index, struct helper *helper, struct report_vcpu *stats);
+void populator_init(struct populator *p, uint32_t core, struct report_helper *stats);
+
+/* Serves a request: the descriptor is present when this returns, and the waiters are signalled. False: out of memory. */
+bool populate_serve(struct populator *p, uint32_t number);
+
+/* What a step of the background sweep found to do. */
+enum sweep_result { SWEEP_NOTHING, SWEEP_FILLED, SWEEP_PROMOTED, SWEEP_WAITING };
+
+/*
+ * One step towards completing the block around `block`, if the guest has begun it: fills one absent page of it, or, when
+ * all are present, promotes it. Never begins a block.
+ */
+enum sweep_result populate_sweep(struct populator *p, struct s2 *s, ipa_t block);
+
+/* Makes a frame fit for a guest: cleaned and invalidated to the PoC, no stale instructions of it anywhere. */
+void frame_publish(void *frame, size_t bytes);

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Every change of a stage-2 descriptor once the guest runs. Each is a compare-and-swap on the one word; whoever loses
+ * walks again. The callers are in an epoch.
+ *
+ *   0, ABSENT  -> IN_FLIGHT   s2_begin()      the winner alone fills it
+ *   IN_FLIGHT  -> any         s2_complete()   by that winner
+ *   0          -> present     s2_map_ready()  a zeroed frame at hand: no detour
+ *   present    -> dirty       s2_make_dirty()
+ *   table      -> block       s2_promote()    through BUSY: break-before-make
+ */
+#pragma once
+
+#include "mm/stage2.h"
+
+WARN_UNUSED bool s2_begin(_Atomic uint64_t *slot, uint64_t old, uint32_t request);
+void s2_complete(_Atomic uint64_t *slot, uint32_t request, uint64_t desc);
+WARN_UNUSED bool s2_map_ready(_Atomic uint64_t *slot, uint64_t desc);
+
+/* A clean page or block becomes writable; what the TLBs held of it is gone when this returns true. */
+WARN_UNUSED bool s2_make_dirty(const struct s2 *s, _Atomic uint64_t *slot, uint64_t desc, ipa_t at);
+
+/* One more page present in the level-3 table of `slot`. Returns how many there are now. */
+uint32_t s2_count_present(_Atomic uint64_t *slot);
+
+/*
+ * Joins the table at level-2 entry `slot` into one block, if all its 512 pages are present. No page moves: they stand at
+ * their natural offset in the block reserved for them. The table goes to the limbo.
+ */
+WARN_UNUSED bool s2_promote(const struct s2 *s, _Atomic uint64_t *slot, ipa_t block, struct limbo *limbo);

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The build host in the place of the CPU: barriers are fences that ThreadSanitizer understands, maintenance is counted,
+ * and a test may look at each call through `fake_arch_hook`.
+ */
+#pragma once
+
+#include <sched.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+#include "lib/bits.h"
+#include "lib/sysreg.h"
+#include "lib/types.h"
+
+#undef sysreg_read
+#undef sysreg_write
+#define sysreg_read(reg) fake_sysreg_read(#reg)
+#define sysreg_write(reg, value) fake_sysreg_write(#reg, (value))
+
+/* A test that reaches system registers defines these two. */
+uint64_t fake_sysreg_read(const char *name);
+void fake_sysreg_write(const char *name, uint64_t value);
+
+enum fake_op { FAKE_DSB, FAKE_TLBI_IPA, FAKE_TLBI_VMALLE1, FAKE_TLBI_VMALLS12, FAKE_CLEAN_INVAL, FAKE_ICACHE, FAKE_ZERO };
+
+/* Set by a test; called with the operation and its address or IPA. NULL: nobody looks. */
+extern void (*fake_arch_hook)(enum fake_op op, uint64_t arg);
+/* What AT S1E1R answers for a VA. NULL: PAR_EL1.F set. */
+extern uint64_t (*fake_at_s1e1r)(uint64_t far);
+
+static inline void fake_note(enum fake_op op, uint64_t arg)
+{
+    if (fake_arch_hook)
+        fake_arch_hook(op, arg);
+}
+
+#if defined(__SANITIZE_THREAD__)
+/* ThreadSanitizer does not model fences: a read-modify-write of one shared word orders what a full barrier orders. */
+extern _Atomic uint64_t fake_fence_word;
+static inline void dmb_ish(void)
+{
+    atomic_fetch_add_explicit(&fake_fence_word, 1, memory_order_seq_cst);
+}
+#else
+static inline void dmb_ish(void)
+{
+    atomic_thread_fence(memory_order_seq_cst);
+}
+#endif
+
+static inline void dsb_ish(void)
+{
+    dmb_ish();
+    fake_note(FAKE_DSB, 0);
+}
+
+static inline void dsb_ishst(void)
+{
+    dmb_ish();
+}
+
+static inline void dsb_sy(void)
+{
+    dmb_ish();
+}
+
+static inline void isb(void)
+{
+}
+
+static inline void cpu_relax(void)
+{
+    sched_yield();
+}
+
+static inline void wfi(void)
+{
+    sched_yield();
+}
+
+static inline void tlbi_ipas2e1is(ipa_t a)
+{
+    fake_note(FAKE_TLBI_IPA, a.v);
+}
+
+static inline void tlbi_vmalle1is(void)
+{
+    fake_note(FAKE_TLBI_VMALLE1, 0);
+}
+
+static inline void tlbi_vmalls12e1is(void)
+{
+    fake_note(FAKE_TLBI_VMALLS12, 0);
+}
+
+static inline uint64_t vttbr_switch(uint64_t vttbr)
+{
+    return vttbr;
+}
+
+static inline void dcache_clean_inval_poc(const volatile void *p, size_t bytes)
+{
+    (void)bytes;
+    fake_note(FAKE_CLEAN_INVAL, (uint64_t)(uintptr_t)p);
+}
+
+static inline void icache_inval(const volatile void *p, size_t bytes)
+{
+    (void)bytes;
+    fake_note(FAKE_ICACHE, (uint64_t)(uintptr_t)p);
+}
+
+static inline void zero_pages(void *p, size_t pages)
+{
+    memset(p, 0, pages * PAGE_SIZE);
+    fake_note(FAKE_ZERO, (uint64_t)(uintptr_t)p);
+}
+
+static inline ticks_t counter_ticks(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (ticks_t){(uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec};
+}
+
+static inline uint64_t counter_hz(void)
+{
+    return 1000000000u;
+}
+
+static inline uint64_t at_s1e1r(uint64_t far)
+{
+    return fake_at_s1e1r ? fake_at_s1e1r(far) : PAR_F;
+}

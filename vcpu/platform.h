@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The virtual platform: the memory map and interrupts of QEMU's `virt` board (hw/arm/virt.c there), so that whatever is
+ * built for it runs unchanged. dts/guest_dt.c tells the guest the same things.
+ */
+#pragma once
+
+#include "lib/types.h"
+
+#define VIRT_GICD 0x08000000u
+#define VIRT_GICD_SIZE 0x10000u
+#define VIRT_GICR 0x080a0000u
+#define VIRT_GICR_STRIDE 0x20000u /* RD_base and SGI_base frames of one vCPU */
+#define VIRT_UART 0x09000000u
+#define VIRT_UART_SIZE 0x1000u
+#define VIRT_RAM 0x40000000u
+
+#define VIRT_SPIS 256 /* SPIs 32..287 exist, as on the virt board */
+#define VIRT_UART_SPI 33
+
+#define PPI_MAINTENANCE 25
+#define PPI_VTIMER 27
+#define PPI_PTIMER 30
+
+/* The kinds of emulated device. The number is what a stage-2 MMIO descriptor carries: never 0. */
+enum mmio_kind { MMIO_NONE = 0, MMIO_GICD, MMIO_GICR, MMIO_UART, MMIO_KINDS };

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Power states of vCPUs and the end of guests. A vCPU's power word changes by compare-and-swap only: of two CPU_ON for
+ * one target exactly one wins. A guest that ends never takes another one with it.
+ */
+#pragma once
+
+#include "vcpu/vm.h"
+
+enum power_result { POWER_OK, POWER_ALREADY_ON, POWER_ON_PENDING };
+
+/* Any vCPU's core. Starts `target` at `entry` with `context` in x0. */
+WARN_UNUSED enum power_result vcpu_power_on(struct vcpu *target, uint64_t entry, uint64_t context);
+
+/*
+ * Own core only, while serving an exit: the vCPU will not return to the guest after this exit, but waits in EL2 for the
+ * next CPU_ON.
+ */
+void vcpu_power_off(struct vcpu *v);
+
+/* Own core only: sleep until an interrupt for this vCPU is pending, then return to the guest (CPU_SUSPEND). */
+void vcpu_suspend(struct vcpu *v);
+
+/*
+ * Ends the whole guest with `status` (GUEST_OFF, GUEST_RESET or GUEST_DESTROYED); the first call counts. `reason` may be
+ * NULL. The calling vCPU does not return to the guest after this exit; the others stop at their next exit, which a
+ * signal brings about at once.
+ */
+void vm_end(struct vm *vm, enum report_guest_status status, const char *reason);
+
+/* Own core: called before a return to the guest. Waits for CPU_ON while the vCPU is off; parks it when the guest ended. */
+void vcpu_settle(struct vcpu *v);

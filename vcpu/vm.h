@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A guest and its vCPUs. All guests live in one array, as do all vCPUs: there is no allocation after start.
+ *
+ * A vCPU is pinned to one physical core for its life; its EL1 registers stay in the core while EL2 works, and its
+ * general registers are in the frame that the vectors saved. `struct vm` is read-only while the guest runs, but for
+ * what says otherwise.
+ */
+#pragma once
+
+#include "lib/core.h"
+#include "lib/esr.h"
+#include "lib/report.h"
+#include "lib/spinlock.h"
+#include "lib/types.h"
+#include "mm/stage2.h"
+#include "vcpu/platform.h"
+#include "vcpu/vgic.h"
+#include "vcpu/vuart.h"
+
+#define MAX_VM_CPUS 16
+
+/* The guest's general registers as the vectors save them. x29 down to x19 are there in a full frame only. */
+struct frame {
+    uint64_t x[31];
+    uint64_t pad;
+};
+
+enum vcpu_power {
+    VCPU_OFF,
+    VCPU_ON_PENDING, /* CPU_ON won, the target core has not picked it up yet */
+    VCPU_ON,
+};
+
+struct vcpu {
+    struct vm *vm;
+    uint32_t index; /* within the guest: Aff0 (and Aff1 from 16 on) of its virtual MPIDR */
+    struct core *core;
+    struct frame *frame; /* of the exit being served; only on the vCPU's own core */
+    struct report_vcpu *stats;
+    struct vgic_cpu vgic;
+    _Atomic uint32_t power; /* enum vcpu_power */
+    uint64_t entry;         /* where CPU_ON starts it; written by the winner before power becomes ON_PENDING */
+    uint64_t context;       /* and what it finds in x0 */
+    struct s2_port port;    /* its way to the helper: request ring and ready frames */
+};
+
+struct vm {
+    uint32_t id;
+    char name[32];
+    struct s2 s2;
+    struct vcpu *vcpus; /* `vcpu_count` entries, contiguous */
+    uint32_t vcpu_count;
+    ipa_t ram_base;
+    uint64_t ram_size; /* bytes */
+    ipa_t entry;       /* first instruction of the boot vCPU */
+    ipa_t dtb;
+    struct vgic_dist vgic;
+    struct vuart uart;
+    struct report_guest *stats;
+    _Atomic uint32_t ending; /* nonzero: every vCPU of it leaves the guest for good at its next exit */
+    bool ever_ran;
+};
+
+extern struct vm vms[MAX_GUESTS];
+extern uint32_t vm_count;
+extern struct vcpu vcpus[MAX_CORES];
+
+/* The vCPU that runs on this core; NULL on a helper core. */
+static inline struct vcpu *this_vcpu(void)
+{
+    return this_core()->vcpu;
+}
+
+/* The MPIDR_EL1 a guest reads on vCPU `index`: 16 per cluster, as QEMU's virt board with a GICv3 has it. */
+static inline uint64_t vcpu_mpidr(uint32_t index)
+{
+    return BIT(31) | ((uint64_t)(index / 16) << 8) | (index % 16);
+}
+
+/* The vCPU with these affinity fields (Aff3.Aff2.Aff1.Aff0 as in MPIDR_EL1), or NULL. */
+struct vcpu *vm_vcpu_by_mpidr(struct vm *vm, uint64_t mpidr);
+
+/* Reads or writes register `reg` of the frame; 31 is the zero register. */
+static inline uint64_t frame_get(const struct frame *f, uint32_t reg)
+{
+    return reg == 31 ? 0 : f->x[reg];
+}
+
+static inline void frame_set(struct frame *f, uint32_t reg, uint64_t v)
+{
+    if (reg != 31)
+        f->x[reg] = v;
+}
