@@ -55,14 +55,11 @@ struct s2_fault s2_fault_decode(uint64_t esr, uint64_t far, uint64_t hpfar)
     };
 
     /*
-     * WnR tells the direction of the access itself. On a stage-1 walk only a write by the walker (access flag or dirty
-     * state) can lack permission, since every present page is readable: a permission fault there is a write. A cache
-     * maintenance instruction always reports WnR = 1 but needs no write permission to be retried.
+     * Every present page can be read and executed, so a permission fault wants to write, whatever WnR says: a store, DC
+     * IVAC, or the walker itself setting the access flag or dirty state of a stage-1 entry. Otherwise WnR tells, but for
+     * cache maintenance, which always reports a write, and on a walk, where it is about the access that needed it.
      */
-    if (s1ptw)
-        f.write = kind == FAULT_PERMISSION;
-    else
-        f.write = !fetch && (esr & ISS_WNR) && !(esr & ISS_CM);
+    f.write = kind == FAULT_PERMISSION || (!fetch && !s1ptw && (esr & ISS_WNR) && !(esr & ISS_CM));
 
     /* HPFAR_EL2 is UNKNOWN on a permission fault that is not on a stage-1 walk (D19.2.55). */
     f.ipa_valid = kind != FAULT_PERMISSION || s1ptw;

@@ -38,6 +38,7 @@ enum esr_ec {
 #define ESR_EC FIELD(31, 26)
 #define ESR_IL BIT(25)
 #define FSC_EXTERNAL 0x10
+#define FSC_EXTERNAL_WALK 0x17 /* on a stage-1 walk; which level it was the stage-2 syndrome does not say: the last */
 
 static inline enum esr_ec esr_ec(uint64_t esr)
 {

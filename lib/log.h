@@ -23,9 +23,18 @@ void log_set_sink(const struct log_sink *sink);
 /* One line; the newline is added. Knows %s %c %d %u %x %lu %lx %ld %p %%, a width and a leading 0. */
 void log_line(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
+/* The same for panic() alone: takes no lock, and is not silenced. */
+void log_panic_line(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
 /* The same into `buf` of `size` bytes, always terminated. Returns the length written. */
 size_t format(char *buf, size_t size, const char *fmt, ...) PRINTF_LIKE(3, 4);
 size_t vformat(char *buf, size_t size, const char *fmt, va_list ap);
+
+/* This core has nothing to do, ever again. */
+NORETURN void core_park(void);
+
+/* How the machine ends: handed down at start. Neither returns. */
+void panic_set_reset(void (*reset)(void));
 
 /* A broken invariant: dump the core to the console and the report, then reset the machine. */
 NORETURN void panic(const char *fmt, ...) PRINTF_LIKE(1, 2);

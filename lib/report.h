@@ -84,6 +84,7 @@ struct report {
     uint64_t entry_ticks;       /* CNTPCT_EL0 when EL2 was entered */
     uint64_t first_guest_ticks; /* CNTPCT_EL0 just before the first guest's first instruction */
     char reason[96];            /* panic or refusal to boot, NUL-terminated */
+    uint64_t image_base;        /* where EL2 runs: what to subtract from an address of it to find its symbol */
     struct report_guest guest[MAX_GUESTS];
     struct report_vcpu vcpu[MAX_CORES];
     struct report_helper helper[MAX_CORES];
@@ -92,4 +93,4 @@ struct report {
 extern struct report report;
 
 /* Fills the head. Boot core, once, before any other core runs. */
-void report_init(void);
+void report_init(uint64_t entry_ticks, uint64_t image_base);

@@ -16,8 +16,8 @@
 
 #define sysreg_write(reg, value)                                            \
     do {                                                                    \
-        uint64_t v_ = (value);                                              \
-        __asm__ volatile("msr " #reg ", %x0" : : "rZ"(v_) : "memory"); \
+        uint64_t w_ = (value);                                              \
+        __asm__ volatile("msr " #reg ", %x0" : : "rZ"(w_) : "memory"); \
     } while (0)
 
 /* GICv3 CPU interface and list registers (IHI 0069H 12.2, 12.4), by encoding. */

@@ -62,6 +62,7 @@ static bool map_first_page(struct s2 *s, struct s2_port *port, const struct s2_e
         if (s2_map_ready(e->slot, desc_table(pa(frame)))) {
             port->stats->touched++;
             atomic_fetch_add_explicit(&s->begun, 1, memory_order_relaxed);
+            helper_kick(port->helper); /* there is a block to complete */
             return true;
         }
         atomic_store_explicit(&table[index], 0, memory_order_relaxed);
@@ -128,8 +129,10 @@ static void enqueue(struct s2 *s, struct s2_port *port, const struct s2_entry *e
     uint32_t number = port->first_request;
     struct s2_request *r;
 
-    while (atomic_load_explicit(&requests[number].busy, memory_order_acquire))
+    while (atomic_load_explicit(&requests[number].busy, memory_order_acquire)) {
         number = number + 1 < port->first_request + PORT_REQUESTS ? number + 1 : port->first_request;
+        cpu_relax();
+    }
     r = &requests[number];
     r->s2 = s;
     r->slot = e->slot;
@@ -137,7 +140,8 @@ static void enqueue(struct s2 *s, struct s2_port *port, const struct s2_entry *e
     r->ipa = at;
     r->level = e->level;
     r->write = write;
-    atomic_store_explicit(&r->waiters, BIT(this_core()->id), memory_order_relaxed);
+    /* Added, not stored: somebody may have joined for the same page in this request's former life. */
+    atomic_fetch_or_explicit(&r->waiters, BIT(this_core()->id), memory_order_relaxed);
     atomic_store_explicit(&r->busy, true, memory_order_relaxed);
     if (!s2_begin(e->slot, e->desc, number)) {
         atomic_store_explicit(&r->busy, false, memory_order_relaxed);

@@ -38,7 +38,8 @@ static uint64_t place_maps(const struct bank *b, uint64_t size, const struct ran
     return 0;
 }
 
-static bool bank_init(struct bank *b, const struct range *ram, const struct range *reserved, size_t n)
+static bool bank_init(struct bank *b, const struct range *ram, const struct range *reserved, size_t n,
+                      bool (*map)(pa_t base, uint64_t size))
 {
     uint64_t base = align_up(ram->base, BLOCK_SIZE);
     uint64_t end = align_down(ram->base + ram->size, BLOCK_SIZE);
@@ -51,7 +52,7 @@ static bool bank_init(struct bank *b, const struct range *ram, const struct rang
     words = (b->blocks + 63) / 64;
     map_bytes = align_up(2 * words * sizeof(uint64_t), PAGE_SIZE) + b->blocks * PAGE_SIZE;
     maps = place_maps(b, map_bytes, reserved, n);
-    if (!maps)
+    if (!maps || (map && !map(pa(maps), map_bytes)))
         return false;
     b->free = pa_ptr(pa(maps));
     b->ours = (uint64_t *)(uintptr_t)(maps + words * sizeof(uint64_t));
@@ -65,7 +66,8 @@ static bool bank_init(struct bank *b, const struct range *ram, const struct rang
         uint64_t at = base + (i << BLOCK_SHIFT);
         struct range own = {maps, map_bytes};
 
-        if (overlaps(at, BLOCK_SIZE, reserved, n) || overlaps(at, BLOCK_SIZE, &own, 1))
+        /* Nor address 0, on boards that have RAM there: it means "none" in pools and caches. */
+        if (!at || overlaps(at, BLOCK_SIZE, reserved, n) || overlaps(at, BLOCK_SIZE, &own, 1))
             continue;
         b->ours[i / 64] |= BIT(i % 64);
         atomic_fetch_or_explicit(&b->free[i / 64], BIT(i % 64), memory_order_relaxed);
@@ -74,12 +76,13 @@ static bool bank_init(struct bank *b, const struct range *ram, const struct rang
     return true;
 }
 
-bool frames_init(const struct range *ram, size_t ram_count, const struct range *reserved, size_t reserved_count)
+bool frames_init(const struct range *ram, size_t ram_count, const struct range *reserved, size_t reserved_count,
+                 bool (*map)(pa_t base, uint64_t size))
 {
     bank_count = 0;
     atomic_store(&free_blocks, 0);
     for (size_t i = 0; i < ram_count && bank_count < MAX_BANKS; i++) {
-        if (bank_init(&banks[bank_count], &ram[i], reserved, reserved_count))
+        if (bank_init(&banks[bank_count], &ram[i], reserved, reserved_count, map))
             bank_count++;
     }
     low_water = frames_free_blocks() / 32;

@@ -42,11 +42,12 @@ struct range {
 };
 
 /*
- * Boot core, once. `banks` is RAM; `reserved` is what is in it and must not be touched. The maps themselves are carved
- * out of the banks. Returns false when there is not one whole free block, or no place for the maps.
+ * Boot core, once. `banks` is RAM; `reserved` is what is in it and must not be touched. The bitmaps and records are
+ * carved out of the banks, and `map` is called before the first of their bytes is written (NULL: they are mapped).
+ * Returns false when there is not one whole free block, or no place for the maps.
  */
 WARN_UNUSED bool frames_init(const struct range *banks, size_t bank_count, const struct range *reserved,
-                             size_t reserved_count);
+                             size_t reserved_count, bool (*map)(pa_t base, uint64_t size));
 
 /* Any core. */
 WARN_UNUSED bool frames_alloc_block(pa_t *out);

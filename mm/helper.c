@@ -24,10 +24,11 @@ static bool serve_demand(struct helper *h)
     uint64_t number;
 
     for (uint32_t i = 0; i < h->port_count; i++) {
-        struct s2_port *port = h->ports[i];
+        struct s2_port *port = h->ports[(h->turn + i) % h->port_count];
 
         if (!ring_pop(&port->requests, &number))
             continue;
+        h->turn = (h->turn + i + 1) % h->port_count; /* each vCPU in its turn, however fast one of them asks */
         h->pop.stats->requests++;
         h->swept = false;
         /* `failed` is set before the waiter is woken by the completion only if memory ran out: it asks again and sees. */
@@ -51,7 +52,10 @@ static struct s2_port *port_wanting(struct helper *h, bool blocks)
 
 static bool pools_want(struct helper *h)
 {
-    return port_wanting(h, false) || (port_wanting(h, true) && frames_plentiful());
+    /* Without memory there is nothing to do about it, and that is no reason to stay awake. */
+    if (port_wanting(h, false) && (h->pop.frames.count || frames_free_blocks()))
+        return true;
+    return port_wanting(h, true) && (h->is_filling || frames_plentiful());
 }
 
 /* (3) The pools: a frame for a table, or the next page of a block. */
@@ -168,10 +172,12 @@ void helper_run(struct helper *h)
 
     for (;;) {
         ticks_t from = counter_ticks();
+        uint64_t ticks;
 
         while (helper_step(h))
             ;
-        h->pop.stats->busy_ns += (counter_ticks().v - from.v) * 1000000000u / hz;
+        ticks = counter_ticks().v - from.v;
+        h->pop.stats->busy_ns += ticks / hz * 1000000000u + ticks % hz * 1000000000u / hz;
         sleep(h);
     }
 }

@@ -12,6 +12,7 @@ struct helper {
     struct populator pop;
     struct s2_port *ports[MAX_CORES]; /* it serves; fixed before it runs */
     uint32_t port_count;
+    uint32_t turn; /* the port to look at first */
     struct s2 *spaces[MAX_GUESTS]; /* it sweeps; fixed before it runs */
     uint32_t space_count;
     _Atomic bool asleep; /* or about to be: whoever brings work signals its core */

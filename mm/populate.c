@@ -228,8 +228,36 @@ static bool claim(struct populator *p, struct s2 *s, _Atomic uint64_t *slot, uin
     r->ipa = at;
     r->level = 3;
     r->write = false;
-    atomic_store_explicit(&r->waiters, 0, memory_order_relaxed);
     return s2_begin(slot, old, p->request);
+}
+
+/* Fills the first absent page of a table. One that also holds what is no RAM has nothing left to wait for in the end. */
+static enum sweep_result complete(struct populator *p, struct s2 *s, _Atomic uint64_t *table, ipa_t block)
+{
+    bool all_ram = true, waiting = false;
+
+    for (uint32_t i = 0; i < S2_ENTRIES; i++) {
+        uint64_t d = atomic_load_explicit(&table[i], memory_order_acquire);
+
+        switch (desc_kind(d, 3)) {
+        case DESC_PRESENT:
+            break;
+        case DESC_ABSENT_ZERO:
+        case DESC_ABSENT:
+            if (claim(p, s, &table[i], d, ipa_add(block, i * PAGE_SIZE)))
+                return finish(p, p->request, false) ? SWEEP_FILLED : SWEEP_NOTHING;
+            waiting = true;
+            break;
+        case DESC_MMIO:
+        case DESC_NOWHERE:
+            all_ram = false;
+            break;
+        default:
+            waiting = true;
+            break;
+        }
+    }
+    return waiting || all_ram ? SWEEP_WAITING : SWEEP_NOTHING;
 }
 
 enum sweep_result populate_sweep(struct populator *p, struct s2 *s, ipa_t block)
@@ -243,17 +271,8 @@ enum sweep_result populate_sweep(struct populator *p, struct s2 *s, ipa_t block)
         _Atomic uint64_t *table = pa_ptr(desc_pa(e.desc));
         uint64_t record = atomic_load_explicit(frame_record(desc_pa(e.desc)), memory_order_acquire);
 
-        if (record & TABLE_RESERVED) {
-            result = promote(p, s, e.slot, block) ? SWEEP_PROMOTED : SWEEP_WAITING;
-            for (uint32_t i = 0; i < S2_ENTRIES && result == SWEEP_WAITING; i++) {
-                uint64_t d = atomic_load_explicit(&table[i], memory_order_acquire);
-                enum desc_kind kind = desc_kind(d, 3);
-
-                if ((kind == DESC_ABSENT_ZERO || kind == DESC_ABSENT) &&
-                    claim(p, s, &table[i], d, ipa_add(block, i * PAGE_SIZE)))
-                    result = finish(p, p->request, false) ? SWEEP_FILLED : SWEEP_NOTHING;
-            }
-        }
+        if (record & TABLE_RESERVED)
+            result = promote(p, s, e.slot, block) ? SWEEP_PROMOTED : complete(p, s, table, block);
     }
     epoch_leave();
     return result;

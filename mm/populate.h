@@ -29,7 +29,7 @@ struct s2_request {
     ipa_t ipa;
     unsigned level;
     bool write;
-    _Atomic uint64_t waiters; /* bit per core to be signalled; anyone may set one */
+    _Atomic uint64_t waiters; /* bit per core to be signalled; anyone may set one, only the wake-up clears them */
     _Atomic bool busy;
 };
 

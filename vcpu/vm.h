@@ -13,6 +13,7 @@
 #include "lib/report.h"
 #include "lib/spinlock.h"
 #include "lib/types.h"
+#include "mm/populate.h"
 #include "mm/stage2.h"
 #include "vcpu/platform.h"
 #include "vcpu/vgic.h"
@@ -28,7 +29,8 @@ struct frame {
 
 enum vcpu_power {
     VCPU_OFF,
-    VCPU_ON_PENDING, /* CPU_ON won, the target core has not picked it up yet */
+    VCPU_ON_CLAIMED, /* a CPU_ON has won and is writing down where to start */
+    VCPU_ON_PENDING, /* it has; the target core has not picked it up yet */
     VCPU_ON,
 };
 
@@ -59,7 +61,6 @@ struct vm {
     struct vuart uart;
     struct report_guest *stats;
     _Atomic uint32_t ending; /* nonzero: every vCPU of it leaves the guest for good at its next exit */
-    bool ever_ran;
 };
 
 extern struct vm vms[MAX_GUESTS];

@@ -27,6 +27,8 @@ enum fake_op { FAKE_DSB, FAKE_TLBI_IPA, FAKE_TLBI_VMALLE1, FAKE_TLBI_VMALLS12, F
 
 /* Set by a test; called with the operation and its address or IPA. NULL: nobody looks. */
 extern void (*fake_arch_hook)(enum fake_op op, uint64_t arg);
+/* What sleeping until an interrupt is. NULL: not at all. */
+extern void (*fake_wfi)(void);
 /* What AT S1E1R answers for a VA. NULL: PAR_EL1.F set. */
 extern uint64_t (*fake_at_s1e1r)(uint64_t far);
 
@@ -77,7 +79,10 @@ static inline void cpu_relax(void)
 
 static inline void wfi(void)
 {
-    sched_yield();
+    if (fake_wfi)
+        fake_wfi();
+    else
+        sched_yield();
 }
 
 static inline void tlbi_ipas2e1is(ipa_t a)

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# `make help` lists the targets. Those a person calls (all, run, test, check, soak, bench) first set the machine up,
+# then call make again: what the set-up installs, compilers included, is seen by a Makefile that is read afterwards.
+
+BUILD ?= build
+DEBIAN := build/debian/root
+ARGS ?=
+REPEAT ?= 20
+# Debian's python3 is the one that has pytest, whatever comes first in PATH.
+PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+
+# ---- toolchain: the GNU Arm toolchain if it is there, else Debian's; CC=clang works with either's linker
+
+ifeq ($(origin CROSS_COMPILE),undefined)
+CROSS_COMPILE := $(if $(shell command -v aarch64-none-elf-gcc),aarch64-none-elf-,aarch64-linux-gnu-)
+endif
+ifeq ($(origin CC),default)
+CC := $(CROSS_COMPILE)gcc
+endif
+ifeq ($(origin LD),default)
+LD := $(CROSS_COMPILE)ld
+endif
+OBJCOPY ?= $(CROSS_COMPILE)objcopy
+HOSTCC ?= gcc
+
+TARGET := $(if $(findstring clang,$(notdir $(firstword $(CC)))),--target=aarch64-none-elf)
+# The compiler's own freestanding headers and our few of <string.h>'s kind; no C library's.
+COMPILER_HEADERS = $(shell $(CC) -print-file-name=include 2>/dev/null)
+
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Werror
+FREESTANDING = $(TARGET) -march=armv8-a -mgeneral-regs-only -mstrict-align -mno-outline-atomics -ffreestanding \
+	-fno-common -O2 -g -nostdinc -I. -isystem lib/libc -isystem $(COMPILER_HEADERS)
+CPPFLAGS = $(FREESTANDING) -isystem $(DEBIAN)/usr/include
+CFLAGS = -std=gnu17 $(WARNINGS) -fpie -fstack-protector-strong -mbranch-protection=standard
+# The image is one segment in the file: EL2 gives its parts their permissions itself (mm/el2map.c). Linkers that would
+# warn of that know the option.
+LDFLAGS = $(if $(shell $(LD) --help 2>/dev/null | grep no-warn-rwx),--no-warn-rwx-segments) \
+	-pie --no-dynamic-linker -z text -z max-page-size=4096 -z noexecstack -z norelro \
+	--build-id=none --fatal-warnings
+LIBFDT := $(DEBIAN)/usr/lib/aarch64-linux-gnu/libfdt.a
+
+# ---- the hypervisor
+
+LAYERS := boot hyp pv dts vcpu mm dev lib
+SOURCES := $(wildcard $(LAYERS:%=%/*.S) $(LAYERS:%=%/*.c))
+OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o)
+
+.PHONY: image
+image: $(BUILD)/meanwhile.img
+
+$(BUILD)/meanwhile.elf: $(OBJECTS) linker.ld $(LIBFDT)
+	@echo "  LD      $@"
+	@$(LD) $(LDFLAGS) -T linker.ld -Map=$(@:.elf=.map) -o $@ $(OBJECTS) $(LIBFDT)
+
+%.img: %.elf
+	@echo "  IMG     $@"
+	@$(OBJCOPY) -O binary $< $@
+
+$(BUILD)/obj/%.c.o: %.c $(BUILD)/toolchain
+	@echo "  CC      $<"
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/%.S.o: %.S $(BUILD)/toolchain
+	@echo "  AS      $<"
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS) -MMD -MP -c $< -o $@
+
+# Changes when compiler or flags do, so that objects of two toolchains never meet.
+.PHONY: force
+$(BUILD)/toolchain: force
+	@mkdir -p $(@D)
+	@echo '$(CC) $(LD) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)' | cmp -s - $@ || \
+		echo '$(CC) $(LD) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)' >$@
+
+# ---- bare EL1 guests: one image for each tests/guest/*.c, with the code they share in tests/guest/lib
+
+GUESTS := $(patsubst tests/guest/%.c,$(BUILD)/guests/%.img,$(wildcard tests/guest/*.c))
+GUEST_LIB := $(wildcard tests/guest/lib/*.S tests/guest/lib/*.c)
+GUEST_LIB_OBJECTS := $(GUEST_LIB:%=$(BUILD)/guests/obj/%.o)
+GUEST_CFLAGS := -std=gnu17 -Wall -Wextra -Werror -fno-pie -fno-stack-protector
+
+.PHONY: guests
+guests: $(GUESTS)
+
+$(BUILD)/guests/%.elf: $(BUILD)/guests/obj/tests/guest/%.c.o $(GUEST_LIB_OBJECTS) tests/guest/guest.ld
+	@echo "  LD      $@"
+	@$(LD) -static -no-pie -z max-page-size=4096 -z noexecstack --build-id=none -T tests/guest/guest.ld \
+		-o $@ $< $(GUEST_LIB_OBJECTS)
+
+$(BUILD)/guests/obj/%.c.o: %.c $(BUILD)/toolchain
+	@echo "  CC      $<"
+	@mkdir -p $(@D)
+	@$(CC) $(FREESTANDING) $(GUEST_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/guests/obj/%.S.o: %.S $(BUILD)/toolchain
+	@echo "  AS      $<"
+	@mkdir -p $(@D)
+	@$(CC) $(FREESTANDING) -MMD -MP -c $< -o $@
+
+# ---- the demonstration's initramfs
+
+.PHONY: demo
+demo: $(BUILD)/demo.cpio
+
+$(BUILD)/demo.cpio: tools/demo/init tools/mkinitramfs tools/mwlib/cpio.py build/debian/packages
+	@echo "  CPIO    $@"
+	@$(PYTHON) tools/mkinitramfs -o $@ tools/demo/init
+
+# ---- host programs: tests/unit/test_*.c under ASan and UBSan, tests/unit/tsan_*.c under TSan. Each names the
+# hypervisor's sources it needs in a line `/* SOURCES: mm/stage2.c mm/desc.c */`; headers in tests/unit/fake stand in
+# for the real ones.
+
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c tests/unit/tsan_*.c))
+UNIT_HEADERS := $(wildcard tests/unit/*.h tests/unit/fake/*.h tests/unit/fake/*/*.h $(LAYERS:%=%/*.h))
+UNIT_CFLAGS := -std=gnu17 -g -O1 -Wall -Wextra -Werror -fno-omit-frame-pointer -I tests/unit/fake -I . -DHOST_TEST
+unit_sources = $(shell sed -n 's,^/\* *SOURCES: *\(.*\)\*/.*,\1,p' tests/unit/$(1).c)
+
+.PHONY: unit
+unit: $(UNIT)
+
+define unit_rule
+$(BUILD)/unit/$(1): tests/unit/$(1).c $(call unit_sources,$(1)) $(UNIT_HEADERS) Makefile
+	@echo "  HOSTCC  $$@"
+	@mkdir -p $$(@D)
+	@$(HOSTCC) $(UNIT_CFLAGS) $(if $(filter tsan_%,$(1)),-fsanitize=thread,-fsanitize=address,undefined) \
+		-fno-sanitize-recover=all $$(filter %.c,$$^) -o $$@ -lcmocka -lfdt -lpthread
+endef
+$(foreach program,$(UNIT:$(BUILD)/unit/%=%),$(eval $(call unit_rule,$(program))))
+
+# ---- what a person calls
+
+AGAIN = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+PYTEST = $(PYTHON) -B -m pytest -p no:cacheprovider
+
+.PHONY: all run test soak bench check format setup clean distclean help
+all: setup
+	$(AGAIN) image
+
+run: setup
+	$(AGAIN) image demo >&2
+	@$(PYTHON) tools/mw run $(ARGS)
+
+test: setup
+	$(AGAIN) image guests demo unit
+	@$(PYTEST) tests $(ARGS)
+
+soak: setup
+	$(AGAIN) image guests demo unit
+	@$(PYTEST) tests --soak --repeat $(REPEAT) -m 'racy or slow' $(ARGS)
+
+bench: setup
+	$(AGAIN) image guests demo
+	@$(PYTHON) tests/bench/run $(ARGS)
+
+check: setup
+	@$(PYTHON) tools/check
+
+FORMATTED = $(wildcard $(foreach folder,$(LAYERS) lib/libc tests/guest tests/guest/lib tests/qemu tests/unit \
+	tests/unit/fake tests/unit/fake/*,$(folder)/*.c $(folder)/*.h))
+
+format:
+	clang-format -i $(FORMATTED)
+
+# mw setup needs python3 itself, and everything else it brings.
+setup:
+	@command -v $(PYTHON) >/dev/null || tools/bootstrap python3
+	@$(PYTHON) tools/mw setup
+
+# Keeps what was fetched; distclean does not.
+clean:
+	@test ! -d $(BUILD) || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name debian -exec rm -rf {} +
+
+distclean:
+	rm -rf $(BUILD)
+
+help:
+	@echo 'make            build/meanwhile.img and .elf'
+	@echo 'make run        start a Debian guest; ARGS= goes to tools/mw run (tools/mw run --help)'
+	@echo 'make test       all tests; ARGS= goes to pytest'
+	@echo 'make check      format, lint, include arrows, gcc and clang builds'
+	@echo 'make format     apply the format that check wants'
+	@echo 'make soak       the racy and the slow tests, REPEAT=$(REPEAT) times'
+	@echo 'make bench      the figures'
+	@echo 'make clean      remove what was built; make distclean also what was fetched'
+	@echo
+	@echo 'Each sets the machine up first. CROSS_COMPILE= and CC=clang choose the toolchain, BUILD= the folder.'
+
+# For tools/check: make -s print-CFLAGS
+print-%:
+	@echo '$($*)'
+
+-include $(OBJECTS:.o=.d) $(wildcard $(BUILD)/guests/obj/tests/guest/*.d $(BUILD)/guests/obj/tests/guest/lib/*.d)

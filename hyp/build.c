@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "hyp/build.h"
+
+#include "dts/guest_dt.h"
+#include "hyp/load.h"
+#include "lib/arch.h"
+#include "lib/chacha.h"
+#include "lib/string.h"
+
+#define DTB_MAX KIB(64)
+#define SEED_SIZE 32
+
+uint64_t build_blocks(const struct guest_config *c, bool helpers)
+{
+    uint64_t ram = c->memory >> BLOCK_SHIFT;
+    uint64_t tables = ram + (c->memory >> GIB_SHIFT) + 8; /* 4 KiB each */
+
+    return ram + tables / BLOCK_PAGES + 1 + (helpers ? c->cpus * (POOL_BLOCKS + 1) : 1);
+}
+
+/* Where the guests' device trees lie: kept for their life, since a reset starts from them. One block for all. */
+static void *dtb_place(uint32_t id)
+{
+    static pa_t block;
+
+    if (!block.v && !frames_alloc_block(&block))
+        return NULL;
+    return pa_ptr(pa_add(block, id * DTB_MAX));
+}
+
+static const char *add_image(struct s2 *s, struct frame_cache *frames, pa_t from, uint64_t size, ipa_t to)
+{
+    int source = s2_add_source(s, &(struct source){.ops = &source_image_ops, .base = from, .size = size});
+
+    if (source < 0 || !s2_set_range(s, frames, to, align_up(size, PAGE_SIZE), desc_absent((uint32_t)source, 0)))
+        return "no memory for its tables";
+    return NULL;
+}
+
+static bool map_devices(struct vm *vm, struct frame_cache *frames)
+{
+    return s2_set_range(&vm->s2, frames, ipa(VIRT_GICD), VIRT_GICD_SIZE, desc_mmio(MMIO_GICD)) &&
+           s2_set_range(&vm->s2, frames, ipa(VIRT_GICR), VIRT_GICR_STRIDE * vm->vcpu_count, desc_mmio(MMIO_GICR)) &&
+           s2_set_range(&vm->s2, frames, ipa(VIRT_UART), VIRT_UART_SIZE, desc_mmio(MMIO_UART));
+}
+
+/* A seed of the guest's own, from which the host's and other guests' do not follow. */
+static bool derive_seed(uint8_t out[64], const struct machine *m, uint32_t id)
+{
+    uint8_t key[32] = {0};
+    uint8_t nonce[12] = {'m', 'w', 's', 'e', 'e', 'd', (uint8_t)id};
+
+    if (!m->seed)
+        return false;
+    for (size_t i = 0; i < m->seed_size; i++)
+        key[i % sizeof(key)] ^= m->seed[i];
+    chacha20_block(out, key, 0, nonce);
+    memset(key, 0, sizeof(key));
+    return true;
+}
+
+static const char *place(struct vm *vm, const struct guest_config *c, const struct machine *m,
+                         struct frame_cache *frames)
+{
+    struct load_request request = {
+        .kernel = pa_ptr(c->kernel),
+        .kernel_size = c->kernel_size,
+        .initrd_size = c->initrd_size,
+        .dtb_size = DTB_MAX,
+        .ram_base = vm->ram_base,
+        .ram_size = vm->ram_size,
+    };
+    struct load_plan plan;
+    enum load_result loaded = load_place(&request, &plan);
+    uint8_t seed[64];
+    struct guest_dt dt = {
+        .cpus = vm->vcpu_count,
+        .ram_base = vm->ram_base,
+        .ram_size = vm->ram_size,
+        .bootargs = c->bootargs,
+        .hypervisor_node = c->identity == IDENTITY_MEANWHILE,
+    };
+    void *blob = dtb_place(vm->id);
+    const char *why;
+    size_t size;
+
+    if (loaded != LOAD_OK)
+        return load_text(loaded);
+    if (!blob)
+        return "no memory for its device tree";
+    dt.initrd = plan.initrd;
+    dt.initrd_size = c->initrd_size;
+    if (derive_seed(seed, m, vm->id)) {
+        dt.seed = seed;
+        dt.seed_size = SEED_SIZE + 8;
+    }
+    size = guest_dt_write(blob, DTB_MAX, &dt);
+    if (!size)
+        return "its device tree does not fit";
+    vm->entry = plan.kernel;
+    vm->dtb = plan.dtb;
+    why = add_image(&vm->s2, frames, c->kernel, c->kernel_size, plan.kernel);
+    if (!why && c->initrd_size)
+        why = add_image(&vm->s2, frames, c->initrd, c->initrd_size, plan.initrd);
+    if (!why)
+        why = add_image(&vm->s2, frames, ptr_pa(blob), size, plan.dtb);
+    return why;
+}
+
+const char *build_guest(struct vm *vm, const struct guest_config *c, const struct machine *m,
+                        struct frame_cache *frames)
+{
+    memcpy(vm->name, c->name, sizeof(vm->name));
+    vm->vcpu_count = c->cpus;
+    vm->ram_base = ipa(VIRT_RAM);
+    vm->ram_size = c->memory;
+    /* VMID 0 is EL2's own idle value: guests count from 1. */
+    if (!s2_init(&vm->s2, vm->id + 1, frames, vm->stats))
+        return "no memory for its tables";
+    vm->s2.by_page = c->granule == PAGE_SIZE;
+    vm->s2.ram_base = vm->ram_base;
+    vm->s2.ram_size = vm->ram_size;
+    if (!map_devices(vm, frames) || !s2_set_range(&vm->s2, frames, vm->ram_base, vm->ram_size, 0))
+        return "no memory for its tables";
+    return place(vm, c, m, frames);
+}

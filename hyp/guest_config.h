@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Guests as their owner describes them: nodes under /chosen, "meanwhile,guest" and "meanwhile,config"
+ * (dts/meanwhile,guest.yaml, dts/meanwhile,config.yaml). A bad node refuses its own guest and no other. Boot core only.
+ */
+#pragma once
+
+#include "lib/types.h"
+#include "mm/frames.h"
+
+#define GUEST_MAX_MEMORY GIB(256)
+#define GUEST_MAX_BOOTARGS 2047 /* Linux takes 2048 with the NUL (COMMAND_LINE_SIZE) */
+
+enum guest_identity { IDENTITY_MEANWHILE };
+
+struct guest_config {
+    char name[32];
+    char refused[96]; /* why this guest cannot be; "": it can, and only then the rest holds */
+    uint32_t cpus;
+    uint64_t memory;      /* bytes, a multiple of 2 MiB */
+    const char *bootargs; /* inside the blob; NULL: none */
+    enum guest_identity identity;
+    uint64_t granule; /* bytes a zero fault maps: PAGE_SIZE or BLOCK_SIZE */
+    pa_t kernel;
+    uint64_t kernel_size;
+    pa_t initrd;
+    uint64_t initrd_size; /* 0: none */
+};
+
+struct machine_config {
+    uint32_t helpers;
+    bool quiet;
+    char refused[96]; /* what in its node was not understood, the default standing in for it; "": nothing */
+};
+
+/* Where modules may lie. Addresses are physical, after `base` has been added to what a node's reg says. */
+struct module_space {
+    uint64_t base;
+    const struct range *allowed; /* a module lies in one of them from end to end */
+    size_t allowed_count;
+    const struct range *forbidden; /* and touches none of these */
+    size_t forbidden_count;
+};
+
+/*
+ * Reads the device tree `blob`, of at most `room` bytes. The first `max` guest nodes are in `out`, refused ones
+ * included; returns how many there are in the tree. `*machine` holds the defaults where the tree is silent, and all of
+ * them when the blob is no device tree, in which case there are no guests.
+ */
+uint32_t guest_config_read(const void *blob, size_t room, const struct module_space *space,
+                           struct machine_config *machine, struct guest_config *out, uint32_t max);
+
+/* The same when /chosen is known and the blob has been walked before (boot/host_dt.h). `chosen` < 0: no guests. */
+uint32_t guest_config_read_chosen(const void *fdt, int chosen, const struct module_space *space,
+                                  struct machine_config *machine, struct guest_config *out, uint32_t max);

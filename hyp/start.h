@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* From a known machine and described guests to guests that run. */
+#pragma once
+
+#include "hyp/guest_config.h"
+#include "lib/core.h"
+
+#define MAX_CONFIGS MAX_GUESTS
+
+/* What boot/main.c found. Boot core's; the blobs that pointers lead to stay mapped. */
+struct machine {
+    uint64_t image_base;
+    const uint64_t *cpu; /* affinities, the boot core's first */
+    uint32_t cpus;
+    struct range gicd, gicr;
+    uint32_t uart_intid;
+    const uint8_t *seed; /* the host's rng-seed; NULL: none */
+    size_t seed_size;
+    struct machine_config config;
+    struct guest_config guests[MAX_CONFIGS];
+    uint32_t guest_count;
+};
+
+/* Boot core: builds the guests, starts the other cores, and becomes what it is to be. */
+NORETURN void hyp_start(const struct machine *m);
+
+/* The machine ends: `result` is what the launcher reads. */
+NORETURN void hyp_end(uint32_t result);

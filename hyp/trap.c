@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Exits from a guest, sorted by exception class. Nothing here waits for anything but through the functions it calls, and
+ * every class that a guest can cause ends in a result, an exception for the guest, or the guest's own end.
+ */
+#include "hyp/trap.h"
+
+#include "lib/arch.h"
+#include "lib/log.h"
+#include "pv/smccc.h"
+#include "vcpu/abort.h"
+#include "vcpu/inject.h"
+#include "vcpu/irq.h"
+#include "vcpu/power.h"
+#include "vcpu/sysreg.h"
+
+/* What every return to the guest looks at: news for its list registers, and whether it returns at all. */
+static inline void leave(struct vcpu *v)
+{
+    if (vcpu_unsettled(v))
+        vcpu_settle(v);
+    if (atomic_load_explicit(&v->vgic.dirty, memory_order_relaxed))
+        vgic_sync(v);
+}
+
+void trap_hvc(struct frame *f)
+{
+    struct vcpu *v = this_vcpu();
+
+    v->stats->exits.hvc++;
+    smccc_call(v, f);
+    leave(v);
+}
+
+static void on_smc(struct vcpu *v, uint64_t esr)
+{
+    v->stats->exits.smc++;
+    skip_instruction(esr); /* a trapped SMC has not been executed: ELR_EL2 is at it (DDI 0487 D1.3.6) */
+    smccc_call(v, v->frame);
+}
+
+static void on_sysreg(struct vcpu *v, uint64_t esr)
+{
+    v->stats->exits.sysreg++;
+    sysreg_trap(v, esr);
+}
+
+static void on_abort(struct vcpu *v, uint64_t esr)
+{
+    v->stats->exits.abort++;
+    abort_trap(v, esr);
+}
+
+static void on_wfx(struct vcpu *v, uint64_t esr)
+{
+    v->stats->exits.wfx++; /* not trapped: should it be after all, it is a hint */
+    skip_instruction(esr);
+}
+
+static void on_other(struct vcpu *v, uint64_t esr)
+{
+    v->stats->exits.other++;
+    inject_undefined(esr);
+}
+
+static void (*const handlers[EC_COUNT])(struct vcpu *, uint64_t) = {
+    [EC_WFX] = on_wfx,          [EC_SMC64] = on_smc,        [EC_SYSREG] = on_sysreg,
+    [EC_IABT_LOW] = on_abort,   [EC_DABT_LOW] = on_abort,
+};
+
+void trap_sync(struct frame *f, uint64_t esr)
+{
+    struct vcpu *v = this_vcpu();
+    void (*handler)(struct vcpu *, uint64_t) = handlers[esr_ec(esr)];
+
+    (void)f;
+    if (!handler)
+        handler = on_other;
+    handler(v, esr);
+    leave(v);
+}
+
+void trap_irq(struct frame *f)
+{
+    struct vcpu *v = this_vcpu();
+
+    (void)f;
+    v->stats->exits.irq++;
+    irq_poll(v);
+    leave(v);
+}
+
+void trap_serror(struct frame *f)
+{
+    struct vcpu *v = this_vcpu();
+
+    (void)f;
+    v->stats->exits.other++;
+    inject_serror();
+    leave(v);
+}
+
+void trap_own(uint64_t kind, uint64_t sp, uint64_t lr)
+{
+    static const char *const names[] = {"synchronous exception", "IRQ", "FIQ", "SError"};
+
+    panic("%s in EL2: sp %lx, lr %lx, esr %lx at %lx", names[kind & 3], sp, lr, sysreg_read(esr_el2),
+          sysreg_read(elr_el2));
+}

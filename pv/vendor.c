@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Who we are, for a guest that has no device tree (DEN0028, general service queries). */
+#include "pv/abi.h"
+#include "pv/smccc.h"
+
+uint64_t vendor_uid(struct vcpu *v, struct frame *f, uint64_t a1, uint64_t a2, uint64_t a3)
+{
+    (void)v, (void)a1, (void)a2, (void)a3;
+    f->x[1] = MW_UID_1;
+    f->x[2] = MW_UID_2;
+    f->x[3] = MW_UID_3;
+    return MW_UID_0;
+}
+
+uint64_t vendor_revision(struct vcpu *v, struct frame *f, uint64_t a1, uint64_t a2, uint64_t a3)
+{
+    (void)v, (void)a1, (void)a2, (void)a3;
+    f->x[1] = MW_REVISION_MINOR;
+    return MW_REVISION_MAJOR;
+}

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What all tests share: the launcher as a function, the images, and the options of `make soak`.
+
+Marks: `racy` runs --repeat times, `slow` only with --soak.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+MW = [sys.executable, str(ROOT / "tools" / "mw")]
+
+sys.path.insert(0, str(ROOT / "tools"))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--repeat", type=int, default=1, help="run each test marked racy this many times")
+    parser.addoption("--soak", action="store_true", help="also run the tests marked slow")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "racy: has races to find; --repeat runs it many times")
+    config.addinivalue_line("markers", "slow: runs with --soak only")
+
+
+def pytest_generate_tests(metafunc):
+    repeat = metafunc.config.getoption("repeat")
+    if repeat > 1 and metafunc.definition.get_closest_marker("racy"):
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(repeat))
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("soak"):
+        slow = [i for i in items if i.get_closest_marker("slow")]
+        items[:] = [i for i in items if i not in slow]
+        config.hook.pytest_deselected(items=slow)
+
+
+class Result(NamedTuple):
+    code: int
+    stdout: str
+    stderr: str
+    stats: dict | None  # of --stats; None if the launcher wrote none
+
+
+@pytest.fixture
+def mw(tmp_path):
+    """mw("run", "--kernel", ...) -> Result. `run` gets --stats and --timeout by itself; nothing outlives the test."""
+    count = 0
+
+    def call(*args, timeout=60, stdin=subprocess.DEVNULL, env=None, cwd=None):
+        nonlocal count
+        count += 1
+        args = [str(a) for a in args]
+        stats = tmp_path / f"stats{count}.json"
+        if args[:1] == ["run"]:
+            args += [] if "--stats" in args else ["--stats", str(stats)]
+            args += [] if "--timeout" in args else ["--timeout", str(timeout)]
+        feed = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
+        done = subprocess.run([*MW, *args], capture_output=True, timeout=timeout + 30, cwd=cwd, check=False,
+                              env={**os.environ, **(env or {})}, **feed)
+        return Result(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"),
+                      json.loads(stats.read_text()) if stats.exists() else None)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def guest_image():
+    """guest_image("hello") -> the bare EL1 guest built from tests/guest/hello.c."""
+
+    def find(name):
+        path = BUILD / "guests" / f"{name}.img"
+        assert path.exists(), f"{path} is not built: make guests"
+        return path
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def debian_kernel():
+    path = BUILD / "debian" / "vmlinuz"
+    assert path.exists(), f"{path} is missing: tools/mw setup"
+    return path
+
+
+@pytest.fixture(scope="session")
+def demo_initrd():
+    path = BUILD / "demo.cpio"
+    assert path.exists(), f"{path} is not built: make demo"
+    return path
+
+
+@pytest.fixture
+def initramfs(tmp_path):
+    """initramfs(init, {"name": (content, mode)}) -> an initramfs: busybox, and that /init (text with its #! line)."""
+    from mwlib import cpio
+
+    def write(init, files=None):
+        path = tmp_path / "initramfs.cpio"
+        busybox = (BUILD / "debian" / "busybox").read_bytes()
+        path.write_bytes(cpio.initramfs(init.encode(), busybox, [(n, c, m) for n, (c, m) in (files or {}).items()]))
+        return path
+
+    return write

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Hypervisor, configuration and payloads as one arm64 Image: the other side of lib/image.h and of the guest binding."""
+
+import struct
+
+from . import fdt
+from .common import PAGE, KIB, MIB, Refusal, align_up, read_file, show_size
+
+HEADER = struct.Struct("<II QQQQQQ II QQQQQ")  # struct image_header of lib/image.h
+IMAGE_MAGIC = 0x644D5241
+INFO_MAGIC = 0x656C6968776E6165
+RAW_OFFSET = 0x80000  # where a kernel without the Image magic is loaded, from the start of guest RAM
+MAX_GAP = 256 * MIB  # EL2's own memory behind the image file: more is a damaged header
+
+
+class Hypervisor:
+    """build/meanwhile.img and what its head says."""
+
+    def __init__(self, path):
+        self.path = path
+        self.data = read_file(path, "hypervisor image")
+        if len(self.data) < HEADER.size:
+            raise Refusal(f"{path} is not a hypervisor image: too short")
+        (_, _, self.text_offset, _, _, _, _, _, magic, _, info_magic, self.size, self.report_offset, config_offset,
+         _) = HEADER.unpack_from(self.data)
+        if magic != IMAGE_MAGIC or info_magic != INFO_MAGIC:
+            raise Refusal(f"{path} is not a hypervisor image: wrong magic")
+        if config_offset:
+            raise Refusal(f"{path} has guests packed into it already")
+        if not len(self.data) <= self.size <= len(self.data) + MAX_GAP or self.report_offset >= self.size:
+            raise Refusal(f"{path} is not a hypervisor image: its sizes contradict one another")
+
+    def load_offset(self):
+        """Where QEMU puts the image, from the start of RAM: it keeps the first page for its own boot code, and moves an
+        image that would overlap it up by 2 MiB (load_aarch64_image() in QEMU's hw/arm/boot.c)."""
+        return self.text_offset + (2 * MIB if self.text_offset < PAGE else 0)
+
+
+def kernel_end(kernel):
+    """First byte of guest RAM behind the kernel, by the Linux boot protocol or, without the magic, as a raw image."""
+    if len(kernel) >= 64:
+        text_offset, image_size = struct.unpack_from("<QQ", kernel, 8)
+        (magic,) = struct.unpack_from("<I", kernel, 56)
+        if magic == IMAGE_MAGIC:
+            return text_offset + max(image_size, len(kernel))
+    return RAW_OFFSET + len(kernel)
+
+
+def load_payloads(guest):
+    """Reads the guest's files, and refuses what cannot fit before a machine is started; EL2 checks again."""
+    kernel = read_file(guest.kernel, f"guest '{guest.name}': kernel")
+    if not kernel:
+        raise Refusal(f"guest '{guest.name}': kernel {guest.kernel} is empty")
+    if kernel[:2] == b"\x1f\x8b":
+        raise Refusal(f"guest '{guest.name}': kernel {guest.kernel} is compressed with gzip: unpack it first")
+    end = align_up(kernel_end(kernel), PAGE)
+    if end > guest.memory:
+        raise Refusal(f"guest '{guest.name}': kernel {guest.kernel} does not fit: it needs {show_size(end)} of RAM,"
+                      f" the guest has {show_size(guest.memory)}")
+    if not guest.initrd:
+        return [kernel]
+    initrd = read_file(guest.initrd, f"guest '{guest.name}': initrd")
+    if not initrd:
+        raise Refusal(f"guest '{guest.name}': initrd {guest.initrd} is empty")
+    if end + len(initrd) > guest.memory:
+        raise Refusal(f"guest '{guest.name}': initrd {guest.initrd} does not fit: kernel and initrd need"
+                      f" {show_size(align_up(end + len(initrd), KIB))} of RAM, the guest has {show_size(guest.memory)}")
+    return [kernel, initrd]
+
+
+MODULES = (("multiboot,kernel", "multiboot,module"), ("multiboot,ramdisk", "multiboot,module"))
+
+
+def guest_node(guest, places):
+    """`places`: (offset, size) of the kernel and, if there is one, of the initrd."""
+    props = {
+        "compatible": fdt.strings("meanwhile,guest"),
+        "#address-cells": fdt.cells(2),
+        "#size-cells": fdt.cells(2),
+        "cpus": fdt.cells(guest.cpus),
+        "memory": fdt.cells64(guest.memory // KIB),
+        "bootargs": fdt.strings(guest.append),
+        "identity": fdt.strings(guest.identity),
+        "populate-granule": fdt.cells(guest.populate_granule),
+    }
+    modules = [
+        fdt.Node(f"module@{i}", {"compatible": fdt.strings(*MODULES[i]), "reg": fdt.cells64(*place)})
+        for i, place in enumerate(places)
+    ]
+    return fdt.Node(guest.name, props, modules)
+
+
+def config_tree(machine, guests, places):
+    two = {"#address-cells": fdt.cells(2), "#size-cells": fdt.cells(2)}
+    props = {"compatible": fdt.strings("meanwhile,config"), "helpers": fdt.cells(machine.helpers)}
+    if machine.quiet:
+        props["quiet"] = b""
+    config = fdt.Node("meanwhile", props)
+    nodes = [guest_node(g, p) for g, p in zip(guests, places)]
+    return fdt.serialise(fdt.Node("", two, [fdt.Node("chosen", two, [config] + nodes)]))
+
+
+def pack(hypervisor, machine, guests):
+    """The packed image, as bytes."""
+    payloads = [load_payloads(g) for g in guests]
+    config_offset = align_up(hypervisor.size, PAGE)
+    # Offsets are of fixed width, so the tree has its final size before they are known.
+    config_size = len(config_tree(machine, guests, [[(0, 0)] * len(p) for p in payloads]))
+    offset = align_up(config_offset + config_size, PAGE)
+    places = []
+    for files in payloads:
+        places.append([])
+        for data in files:
+            places[-1].append((offset, len(data)))
+            offset = align_up(offset + len(data), PAGE)
+
+    image = bytearray(offset)
+    image[:len(hypervisor.data)] = hypervisor.data
+    image[config_offset:config_offset + config_size] = config_tree(machine, guests, places)
+    for files, where in zip(payloads, places):
+        for data, (start, size) in zip(files, where):
+            image[start:start + size] = data
+    struct.pack_into("<Q", image, 16, offset)  # image_size
+    struct.pack_into("<QQ", image, 88, config_offset, config_size)
+    return image

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""What to run: the machine and its guests, from defaults, then the TOML file, then the command line."""
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field
+
+from .common import BLOCK, BUILD, GIB, KIB, MIB, Refusal, show_size
+
+MAX_CORES = 32  # MAX_CORES of lib/types.h: the hypervisor's tables are sized by it
+MACHINES = ("virt",)
+IDENTITIES = ("meanwhile", "kvm", "none")
+GRANULES = (4 * KIB, 2 * MIB)
+NAME = re.compile(r"[A-Za-z0-9_-]{1,31}")
+
+DEFAULT_KERNEL = os.path.join(BUILD, "debian", "vmlinuz")
+DEFAULT_INITRD = os.path.join(BUILD, "demo.cpio")
+# cryptomgr.notests: the kernel's self-tests of its ciphers take a third of an emulated boot.
+DEFAULT_APPEND = "console=ttyAMA0 quiet cryptomgr.notests"
+# Makes the demo's /init run its workload and power off, where nobody could type into its shell.
+DEMO_APPEND = " mw.demo=1"
+
+
+@dataclass
+class Guest:
+    name: str = "guest"
+    kernel: str = ""
+    initrd: str = ""
+    append: bytes | None = None
+    cpus: int = 1
+    memory: int = 512 * MIB
+    identity: str = "meanwhile"
+    populate_granule: int = BLOCK
+
+
+@dataclass
+class Machine:
+    machine: str = "virt"
+    cpu: str = "cortex-a57"
+    ram: int = 0  # 0: the guests' RAM and 256 MiB
+    helpers: int = 1
+    cores: int = 0  # 0: as many as vCPUs and helpers need
+    icount: bool = False
+    timeout: float = 0  # 0: none
+    stats: str = ""
+    quiet: bool = False
+    qemu_arg: list = field(default_factory=list)
+
+
+# How a value, from the command line (always a str) or from TOML, becomes what the fields above hold.
+
+
+def size(value):
+    if isinstance(value, str):
+        m = re.fullmatch(r"([0-9]{1,18})([KMGkmg]?)", value)
+        if not m:
+            raise ValueError(f"'{value}' is not a size: bytes, or a number with K, M or G")
+        return int(m[1]) * {"": 1, "k": KIB, "m": MIB, "g": GIB}[m[2].lower()]
+    return count(value)
+
+
+def count(value):
+    if isinstance(value, str) and re.fullmatch(r"[0-9]{1,18}", value):
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError(f"'{value}' is not a whole number from 0 up")
+
+
+def seconds(value):
+    try:
+        number = float(value) if not isinstance(value, bool) else -1
+    except (TypeError, ValueError):
+        number = -1
+    if not 0 < number < 1e9:
+        raise ValueError(f"'{value}' is not a number of seconds above 0")
+    return number
+
+
+def flag(value):
+    if not isinstance(value, bool):
+        raise ValueError(f"'{value}' is not true or false")
+    return value
+
+
+def string(value):
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError(f"{value!r} is not a string without NUL")
+    return value
+
+
+def raw(value):
+    """A command line may hold any bytes; the kernel gets them as they were typed."""
+    return os.fsencode(string(value))
+
+
+def string_list(value):
+    if not isinstance(value, list):
+        raise ValueError(f"{value!r} is not a list of strings")
+    return [string(v) for v in value]
+
+
+PATH_KEYS = ("kernel", "initrd", "stats")
+GUEST_KEYS = {"name": string, "kernel": string, "initrd": string, "append": raw, "cpus": count, "memory": size,
+              "identity": string, "populate-granule": size}
+MACHINE_KEYS = {"machine": string, "cpu": string, "ram": size, "helpers": count, "cores": count, "icount": flag,
+                "timeout": seconds, "stats": string, "quiet": flag, "qemu-arg": string_list}
+
+
+def apply(target, values, keys, where, folder=""):
+    """Sets the fields of `target` from a TOML table. Paths in a file count from the file's folder."""
+    if not isinstance(values, dict):
+        raise Refusal(f"{where} is not a table")
+    for key, value in values.items():
+        if key not in keys:
+            raise Refusal(f"{where}: unknown key '{key}'; known are {', '.join(keys)}")
+        try:
+            value = keys[key](value)
+        except ValueError as e:
+            raise Refusal(f"{where}: {key}: {e}") from None
+        if key in PATH_KEYS and value:
+            value = os.path.join(folder, value)
+        setattr(target, key.replace("-", "_"), value)
+
+
+def read_config(path, machine):
+    """Fills `machine` and returns the file's guests."""
+    try:
+        with open(path, "rb") as f:
+            tree = tomllib.load(f)
+    except OSError as e:
+        raise Refusal(f"config: cannot read {path}: {e.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
+        raise Refusal(f"config: {path}: {e}") from None
+    for key in tree:
+        if key not in ("machine", "guest"):
+            raise Refusal(f"config: {path}: unknown key '{key}'; known are [machine] and [[guest]]")
+    folder = os.path.dirname(path)
+    apply(machine, tree.get("machine", {}), MACHINE_KEYS, f"config: {path}: [machine]", folder)
+    tables = tree.get("guest", [])
+    if not isinstance(tables, list):
+        raise Refusal(f"config: {path}: a guest is written [[guest]], with two brackets")
+    guests = []
+    for i, table in enumerate(tables):
+        guests.append(Guest())
+        apply(guests[-1], table, GUEST_KEYS, f"config: {path}: [[guest]] {i + 1}", folder)
+    return guests
+
+
+def check_guest(guest):
+    who = f"guest '{guest.name}'"
+    if not NAME.fullmatch(guest.name):
+        raise Refusal(f"guest name '{guest.name}': 1 to 31 letters, digits, '_' or '-'")
+    if guest.name == "meanwhile":
+        raise Refusal("guest name 'meanwhile' is taken by the machine's own node")
+    if guest.cpus < 1:
+        raise Refusal(f"{who}: cpus: at least 1")
+    if guest.memory < BLOCK or guest.memory % BLOCK:
+        raise Refusal(f"{who}: memory: {show_size(guest.memory)} is not a multiple of 2M above 0")
+    if guest.identity not in IDENTITIES:
+        raise Refusal(f"{who}: identity: '{guest.identity}' is not one of {', '.join(IDENTITIES)}")
+    if guest.populate_granule not in GRANULES:
+        raise Refusal(f"{who}: populate-granule: {show_size(guest.populate_granule)} is neither 4K nor 2M")
+
+
+def check_machine(machine, guests):
+    if machine.machine not in MACHINES:
+        raise Refusal(f"machine '{machine.machine}' is not supported yet: {', '.join(MACHINES)}")
+    needed = sum(g.cpus for g in guests) + machine.helpers
+    asked = f"{needed - machine.helpers} vCPU and {machine.helpers} helper cores"
+    machine.cores = machine.cores or needed
+    if needed > machine.cores:
+        raise Refusal(f"more cores than the machine has: {asked} on {machine.cores}")
+    if machine.cores > MAX_CORES:
+        raise Refusal(f"more cores than the hypervisor is built for: {max(machine.cores, needed)}, at most {MAX_CORES}")
+    machine.ram = machine.ram or sum(g.memory for g in guests) + 256 * MIB
+    if machine.ram % BLOCK:
+        raise Refusal(f"ram: {show_size(machine.ram)} is not a multiple of 2M")
+
+
+def resolve(args, interactive):
+    """(machine, guests) from the parsed command line; `interactive` says whether somebody can type into a shell."""
+    machine, guests = Machine(), []
+    if args.config is not None:
+        guests = read_config(args.config, machine)
+    guests = guests or [Guest()]
+    if len(guests) > 1:
+        raise Refusal(f"{args.config} describes {len(guests)} guests: this version runs one")
+
+    given = {k.replace("_", "-"): v for k, v in vars(args).items() if v is not None}
+    extra = given.pop("qemu-arg", [])
+    apply(machine, {k: v for k, v in given.items() if k in MACHINE_KEYS}, MACHINE_KEYS, "command line")
+    machine.qemu_arg = machine.qemu_arg + extra
+    for guest in guests:
+        apply(guest, {k: v for k, v in given.items() if k in GUEST_KEYS}, GUEST_KEYS, "command line")
+
+    for guest in guests:
+        if not guest.kernel:
+            # The demo's initrd belongs to the default kernel; a kernel of the user's own gets what the user names.
+            guest.kernel = DEFAULT_KERNEL
+            guest.initrd = guest.initrd or DEFAULT_INITRD
+        if guest.append is None:
+            demo = guest.initrd == DEFAULT_INITRD and not interactive
+            guest.append = os.fsencode(DEFAULT_APPEND + (DEMO_APPEND if demo else ""))
+        check_guest(guest)
+        for path, what in ((guest.kernel, "kernel"), (guest.initrd, "initrd")):
+            if path and not os.path.exists(path):
+                hint = {DEFAULT_KERNEL: " (mw setup fetches it)", DEFAULT_INITRD: " (make builds it)"}.get(path, "")
+                raise Refusal(f"{what}: no such file: {path}{hint}")
+    check_machine(machine, guests)
+    return machine, guests

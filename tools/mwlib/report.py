@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Reads EL2's report (lib/report.h) out of the machine's RAM.
+
+Its place is computed from the image's head and never searched for: a guest could write a report of its own into its
+RAM, but not into EL2's.
+"""
+
+import struct
+
+from .common import BLOCK, MIB, PAGE
+
+MAGIC = 0x74726F706572776D
+VERSION = 1
+HEAD = struct.Struct("<QII I3I 6I QQQ96sQ")
+GUEST = struct.Struct("<32sII Qqq96sQ")
+VCPU = struct.Struct("<II 5Q 7Q qqQQ")
+HELPER = struct.Struct("<II 5Q")
+MAX_ENTRIES = 4096  # of one array: more is a damaged report
+
+RUNNING, OFF, PANIC, ENDED, NO_BOOT = range(5)
+GUEST_OFF, GUEST_REFUSED, GUEST_DESTROYED, GUEST_RESET = 2, 3, 4, 5
+STATUS_NAMES = {0: "absent", 1: "running", 2: "off", 3: "refused", 4: "destroyed", 5: "reset"}
+
+FAULTS = ("fast", "queued", "waited", "mmio", "nowhere")
+EXITS = ("hvc", "smc", "sysreg", "abort", "wfx", "irq", "other")
+
+
+def text(raw):
+    """A C string for one line of a terminal."""
+    return "".join(c if c.isprintable() else "?" for c in raw.split(b"\0")[0].decode("utf-8", "replace"))
+
+
+class Report:
+    """`ram` is the machine's RAM (any buffer), `offset` the report's place in it.
+
+    `valid` is false if EL2 never wrote one."""
+
+    def __init__(self, ram, offset):
+        self.valid = False
+        self.result = RUNNING
+        self.reason = ""
+        self.guests, self.helpers = [], []
+        self.counter_hz = self.entry_ticks = self.first_guest_ticks = self.image_base = 0
+        self.shared_locks = 0
+        if offset + HEAD.size > len(ram):
+            return
+        (magic, version, size, result, guests, vcpus, helpers, guest_at, guest_stride, vcpu_at, vcpu_stride, helper_at,
+         helper_stride, self.counter_hz, self.entry_ticks, self.first_guest_ticks, reason,
+         self.image_base) = HEAD.unpack_from(ram, offset)
+        if magic != MAGIC or version < VERSION or offset + size > len(ram):
+            return
+
+        def entries(layout, at, stride, count):
+            if count > MAX_ENTRIES or stride < layout.size or at + stride * count > size:
+                raise ValueError
+            return [layout.unpack_from(ram, offset + at + i * stride) for i in range(count)]
+
+        try:
+            guest_rows = entries(GUEST, guest_at, guest_stride, guests)
+            vcpu_rows = entries(VCPU, vcpu_at, vcpu_stride, vcpus)
+            helper_rows = entries(HELPER, helper_at, helper_stride, helpers)
+        except ValueError:
+            return
+        self.valid = True
+        self.result = result
+        self.reason = text(reason)
+        self.guests = [self._guest(i, row, vcpu_rows) for i, row in enumerate(guest_rows)]
+        names = ("core", None, "zeroed_pages", "populated_pages", "promoted_blocks", "busy_ns", "requests")
+        self.helpers = [{n: v for n, v in zip(names, row) if n} for row in helper_rows]
+        self.shared_locks = sum(row[-1] for row in vcpu_rows)
+
+    @staticmethod
+    def _guest(index, row, vcpu_rows):
+        name, status, vcpus, ram_pages, touched, block, reason, filled = row
+        mine = [v for v in vcpu_rows if v[0] == index]
+        return {
+            "name": text(name),
+            "status": STATUS_NAMES.get(status, str(status)),
+            "reason": text(reason),
+            "vcpus": vcpus,
+            "ram_pages": ram_pages,
+            "touched_pages": touched + sum(v[14] for v in mine),
+            "block_pages": block + sum(v[15] for v in mine),
+            "filled_before_start": filled,
+            "wait_ns": sum(v[16] for v in mine),
+            "faults": {n: sum(v[2 + i] for v in mine) for i, n in enumerate(FAULTS)},
+            "exits": {n: sum(v[7 + i] for v in mine) for i, n in enumerate(EXITS)},
+        }
+
+    def stats(self, result, reason):
+        """What `--stats` writes: keys are only ever added. `reason` is why the run ended, "" if all is well."""
+        return {
+            "schema": 1,
+            "result": result,
+            "reason": reason,
+            "guests": self.guests,
+            "helpers": self.helpers,
+            "shared_locks_on_fault_path": self.shared_locks,
+            "counter_hz": self.counter_hz,
+            "entry_ticks": self.entry_ticks,
+            "first_guest_ticks": self.first_guest_ticks,
+            "image_base": self.image_base,
+        }
+
+    def population(self):
+        """The lines shown at power-off."""
+        for g in self.guests:
+            touched, blocks, faults = g["touched_pages"], g["block_pages"], g["faults"]
+            share = 100 * blocks / touched if touched else 0
+            yield (f"{g['name']}: touched {touched * PAGE / MIB:.1f} of {g['ram_pages'] * PAGE / MIB:.0f} MiB"
+                   f" of its RAM ({touched} pages), {share:.1f} % of that in {BLOCK // MIB} MiB blocks")
+            yield (f"{g['name']}: page faults: {faults['fast']} mapped at once, {faults['queued']} queued to a helper"
+                   f" ({faults['waited']} of them waited, {g['wait_ns'] / 1e6:.1f} ms in all);"
+                   f" {faults['mmio']} device accesses, {faults['nowhere']} to nowhere")
+        for h in self.helpers:
+            yield (f"helper on core {h['core']}: {h['zeroed_pages']} pages zeroed, {h['populated_pages']} populated,"
+                   f" {h['promoted_blocks']} blocks promoted, busy for {h['busy_ns'] / 1e6:.1f} ms")

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Sets a Debian 12 machine up: host packages with apt, and arm64 packages unpacked into build/debian/.
+
+The arm64 packages are never installed: apt reads the archive's arm64 index into lists of its own, and dpkg-deb unpacks.
+    build/debian/root/      the packages' files
+    build/debian/vmlinuz    the kernel
+    build/debian/busybox    the static busybox
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+
+from .common import BUILD, EXIT_OFF, EXIT_USAGE, Refusal, say
+
+PACKAGES = (
+    # the build
+    "gcc", "libc6-dev", "gcc-aarch64-linux-gnu", "binutils-aarch64-linux-gnu", "make", "python3",
+    # the machine
+    "qemu-system-arm", "device-tree-compiler",
+    # the tests
+    "libcmocka-dev", "libfdt-dev", "python3-pytest", "python3-pexpect", "cpio",
+    # the checks
+    "clang", "clang-format", "clang-tidy", "pyflakes3",
+)
+# The kernel's name changes with its ABI: what linux-image-arm64 depends on is the current one.
+KERNEL_META = "linux-image-arm64"
+ARM64_PACKAGES = ("busybox-static", "libfdt-dev")
+
+DEBIAN = os.path.join(BUILD, "debian")
+STAMP = os.path.join(DEBIAN, "packages")  # what was unpacked, written last
+LOG = os.path.join(BUILD, "setup.log")
+ENVIRONMENT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+
+
+def missing_packages():
+    """Host packages that are not installed, in PACKAGES' order."""
+    out = subprocess.run(["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *PACKAGES],
+                         capture_output=True, text=True, check=False).stdout
+    installed = {line.split()[1] for line in out.splitlines() if line.startswith("installed ")}
+    return [p for p in PACKAGES if p not in installed]
+
+
+def run_logged(command, what, cwd=None):
+    """Runs a command with its output in the log; says every few seconds how far it is. Returns its exit status."""
+    shown = time.monotonic()
+    with open(LOG, "a", encoding="utf-8") as log:
+        log.write(f"$ {' '.join(command)}\n")
+        log.flush()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                   env=ENVIRONMENT, cwd=cwd, text=True, errors="replace")
+        with process.stdout:
+            for line in process.stdout:
+                log.write(line)
+                if time.monotonic() - shown > 5 and re.match(r"(Get:|Unpacking|Setting up|Selecting)", line):
+                    say(f"{what}: {line.strip()[:90]}")
+                    shown = time.monotonic()
+        return process.wait()
+
+
+def log_tail():
+    with open(LOG, encoding="utf-8", errors="replace") as f:
+        return "".join(f"    {line}\n" for line in f.read().splitlines()[-15:])
+
+
+def as_root():
+    """The words before a command that root must run, or None."""
+    if os.geteuid() == 0:
+        return []
+    if shutil.which("sudo") and not subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode:
+        return ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"]
+    return None
+
+
+def install(packages):
+    line = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
+    prefix = as_root()
+    if prefix is None:
+        raise Refusal(f"root is needed, run this and try again: sudo apt-get update && sudo {' '.join(line)}")
+    say(f"setup: installing {' '.join(packages)} (log: {LOG})")
+    # Somebody else's source may fail to update: what counts is whether the packages can be had.
+    run_logged(prefix + ["apt-get", "-o", "DPkg::Lock::Timeout=300", "update"], "setup")
+    if run_logged(prefix + line[:1] + ["-o", "DPkg::Lock::Timeout=300"] + line[1:], "setup") != 0 or missing_packages():
+        raise Refusal(f"setup: apt-get could not install {' '.join(packages)}; the end of {LOG}:\n{log_tail()}")
+
+
+class Arm64Index:
+    """apt on the archive's arm64 index, with lists and caches of its own in `folder`."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        os.makedirs(os.path.join(folder, "lists", "partial"))
+        os.makedirs(os.path.join(folder, "archives", "partial"))
+        self.options = []
+        for option in ("APT::Architecture=arm64", "APT::Architectures=arm64", f"Dir::State::Lists={folder}/lists",
+                       f"Dir::Cache={folder}", "Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache=",
+                       "Acquire::Languages=none", "APT::Sandbox::User=", "Acquire::Retries=3"):
+            self.options += ["-o", option]
+
+    def update(self):
+        run_logged(["apt-get", *self.options, "update"], "setup")
+
+    def dependency(self, package, pattern):
+        out = subprocess.run(["apt-cache", *self.options, "depends", package], capture_output=True, text=True,
+                             env=ENVIRONMENT, check=False).stdout
+        match = re.search(rf"^\s*Depends: ({pattern})$", out, re.MULTILINE)
+        if not match:
+            raise Refusal(f"setup: apt finds no arm64 {package}: do the apt sources leave other architectures out?"
+                          f" The end of {LOG}:\n{log_tail()}")
+        return match[1]
+
+    def download(self, packages):
+        """The .deb files, by their packages' order."""
+        if run_logged(["apt-get", *self.options, "download", *packages], "setup", cwd=self.folder) != 0:
+            raise Refusal(f"setup: cannot download {' '.join(packages)} for arm64; the end of {LOG}:\n{log_tail()}")
+        names = os.listdir(self.folder)
+        return [os.path.join(self.folder, n) for p in packages for n in names if n.startswith(f"{p}_")]
+
+
+def collect():
+    """Fetches and unpacks the arm64 packages."""
+    work = DEBIAN + ".new"
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(DEBIAN, ignore_errors=True)
+    os.makedirs(work)
+    say("setup: collecting Debian's arm64 kernel, busybox and libfdt (about 60 MB)")
+    index = Arm64Index(os.path.join(work, "apt"))
+    index.update()
+    kernel = index.dependency(KERNEL_META, r"linux-image-[0-9]\S+-arm64")
+    debs = index.download([kernel, *ARM64_PACKAGES])
+    for deb in debs:
+        if run_logged(["dpkg-deb", "-x", deb, os.path.join(work, "root")], "setup") != 0:
+            raise Refusal(f"setup: cannot unpack {deb}; the end of {LOG}:\n{log_tail()}")
+    shutil.rmtree(index.folder)
+    os.symlink(f"root/boot/vmlinuz-{kernel.removeprefix('linux-image-')}", os.path.join(work, "vmlinuz"))
+    os.symlink("root/bin/busybox", os.path.join(work, "busybox"))
+    for name in ("vmlinuz", "busybox"):
+        if not os.path.exists(os.path.join(work, name)):
+            raise Refusal(f"setup: {name} is not where its package had it; see {LOG}")
+    with open(os.path.join(work, "packages"), "w", encoding="utf-8") as f:
+        f.writelines(os.path.basename(d) + "\n" for d in debs)
+    os.rename(work, DEBIAN)
+
+
+def run(check_only=False):
+    if not shutil.which("apt-get") or not shutil.which("dpkg-query"):
+        raise Refusal(f"setup: this is not a Debian system; install by hand: {' '.join(PACKAGES)}")
+    missing = missing_packages()
+    if check_only:
+        if missing or not os.path.exists(STAMP):
+            say(f"setup: missing: {' '.join(missing + ([] if os.path.exists(STAMP) else ['build/debian']))}")
+            return EXIT_USAGE
+        return EXIT_OFF
+    os.makedirs(BUILD, exist_ok=True)
+    if missing:
+        install(missing)
+    if not os.path.exists(STAMP):
+        collect()
+    return EXIT_OFF

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vcpu/abort.h"
+
+#include "lib/arch.h"
+#include "mm/fault.h"
+#include "vcpu/inject.h"
+#include "vcpu/irq.h"
+#include "vcpu/mmio.h"
+#include "vcpu/power.h"
+
+#define SPINS 64 /* looks before going to sleep: about what going to sleep costs */
+
+/*
+ * The vCPU has to wait for a page. Its core takes physical interrupts meanwhile, for they may be for others, and leaves
+ * when its guest ends. Interrupts for the guest itself wait with it.
+ */
+static enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum s2_fault_result result, uint32_t *mmio)
+{
+    struct s2 *s = &v->vm->s2;
+    ticks_t from = counter_ticks();
+    bool queued, slept = false;
+
+    for (uint32_t looks = 0; result == S2_WAIT || result == S2_BUSY; looks++) {
+        if (atomic_load_explicit(&v->vm->ending, memory_order_relaxed))
+            break;
+        if (looks < SPINS || result == S2_BUSY) {
+            cpu_relax();
+        } else {
+            irq_wait(v);
+            slept = true;
+        }
+        result = s2_fault(s, &v->port, f->ipa, f->write, mmio, &queued);
+    }
+    v->stats->faults.waited += slept;
+    v->stats->wait_ns += (counter_ticks().v - from.v) * 1000000000u / counter_hz();
+    return result;
+}
+
+/* Resolves the fault; RAM is there, or will never be, when this returns. */
+static enum s2_fault_result resolve(struct vcpu *v, const struct s2_fault *f, uint32_t *mmio)
+{
+    struct core *c = this_core();
+    bool queued = false;
+    enum s2_fault_result result;
+
+    c->in_fault = true;
+    result = s2_fault(&v->vm->s2, &v->port, f->ipa, f->write, mmio, &queued);
+    if (result == S2_WAIT || result == S2_BUSY)
+        result = wait(v, f, result, mmio);
+    c->in_fault = false;
+    if (result == S2_RESUME) {
+        v->stats->faults.fast += !queued;
+        v->stats->faults.queued += queued;
+    }
+    return result;
+}
+
+void abort_trap(struct vcpu *v, uint64_t esr)
+{
+    struct s2_fault f = s2_fault_decode(esr, sysreg_read(far_el2), sysreg_read(hpfar_el2));
+    uint32_t mmio = MMIO_NONE;
+
+    if (f.kind == FAULT_EXTERNAL || f.kind == FAULT_OTHER) {
+        inject_external_abort(&f, esr);
+        return;
+    }
+    if (!s2_fault_locate(&f))
+        return;
+    switch (resolve(v, &f, &mmio)) {
+    case S2_MMIO:
+        v->stats->faults.mmio++;
+        if (!mmio_access(v, &f, mmio))
+            inject_external_abort(&f, esr);
+        else
+            skip_instruction(esr);
+        break;
+    case S2_NOWHERE:
+        v->stats->faults.nowhere++;
+        inject_external_abort(&f, esr);
+        break;
+    case S2_NO_MEMORY:
+        vm_end(v->vm, GUEST_DESTROYED, "the machine has no memory left for it");
+        break;
+    default:
+        break;
+    }
+}

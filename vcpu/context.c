@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vcpu/context.h"
+
+#include "lib/arch.h"
+#include "lib/asm.h"
+#include "lib/string.h"
+
+_Static_assert(sizeof(struct frame) == FRAME_SIZE, "lib/asm.h");
+
+struct frame *core_frame(const struct core *c)
+{
+    return (struct frame *)((char *)c->stack_top - FRAME_SIZE);
+}
+
+/*
+ * Every exit there is, and why (DDI 0487 D19.2.48): stage-2 aborts; physical interrupts; SMC, which must not reach the
+ * firmware; ID registers, which tell of nothing the guest does not have; the implementation's own registers. WFI and WFE
+ * stay with the guest: its core has nobody else to run.
+ */
+#define HCR_GUEST                                                                                                   \
+    (HCR_VM | HCR_SWIO | HCR_PTW | HCR_FMO | HCR_IMO | HCR_AMO | HCR_FB | HCR_BSU_IS | HCR_TID3 | HCR_TSC |          \
+     HCR_TIDCP | HCR_TACR | HCR_RW | HCR_API | HCR_APK)
+
+void context_hw_init(const struct vcpu *v, uint64_t vtcr)
+{
+    uint64_t mdcr = sysreg_read(mdcr_el2) & FIELD(4, 0); /* HPMN stays */
+
+    sysreg_write(vtcr_el2, vtcr);
+    sysreg_write(vttbr_el2, v->vm->s2.vttbr);
+    /* FP and SIMD are the guest's; SVE, SME, AMU and trace it does not have. */
+    sysreg_write(cptr_el2, (CPTR_RES1 & ~CPTR_TFP) | CPTR_TZ | CPTR_TSM | CPTR_TTA);
+    /* No PMU, no statistical profiling; debug registers are its own, the vCPU never leaves the core. */
+    sysreg_write(mdcr_el2, mdcr | MDCR_TPM | MDCR_TPMCR | MDCR_TPMS | MDCR_TTRF);
+    sysreg_write(hstr_el2, 0);
+    /* Both EL1 timers are the guest's; their interrupts come through EL2 (vcpu/irq.c). */
+    sysreg_write(cnthctl_el2, CNTHCTL_EL1PCTEN | CNTHCTL_EL1PCEN);
+    sysreg_write(cntvoff_el2, 0);
+    sysreg_write(vpidr_el2, sysreg_read(midr_el1));
+    sysreg_write(vmpidr_el2, vcpu_mpidr(v->index));
+    sysreg_write(hcr_el2, HCR_GUEST);
+    isb();
+}
+
+static void reset_fp(void)
+{
+    __asm__ volatile(".arch_extension fp\n\t"
+                     ".arch_extension simd\n\t"
+                     "msr fpcr, xzr\n\t"
+                     "msr fpsr, xzr\n\t"
+                     "movi v0.2d, #0\n\tmovi v1.2d, #0\n\tmovi v2.2d, #0\n\tmovi v3.2d, #0\n\t"
+                     "movi v4.2d, #0\n\tmovi v5.2d, #0\n\tmovi v6.2d, #0\n\tmovi v7.2d, #0\n\t"
+                     "movi v8.2d, #0\n\tmovi v9.2d, #0\n\tmovi v10.2d, #0\n\tmovi v11.2d, #0\n\t"
+                     "movi v12.2d, #0\n\tmovi v13.2d, #0\n\tmovi v14.2d, #0\n\tmovi v15.2d, #0\n\t"
+                     "movi v16.2d, #0\n\tmovi v17.2d, #0\n\tmovi v18.2d, #0\n\tmovi v19.2d, #0\n\t"
+                     "movi v20.2d, #0\n\tmovi v21.2d, #0\n\tmovi v22.2d, #0\n\tmovi v23.2d, #0\n\t"
+                     "movi v24.2d, #0\n\tmovi v25.2d, #0\n\tmovi v26.2d, #0\n\tmovi v27.2d, #0\n\t"
+                     "movi v28.2d, #0\n\tmovi v29.2d, #0\n\tmovi v30.2d, #0\n\tmovi v31.2d, #0");
+}
+
+void context_reset(struct vcpu *v, uint64_t entry, uint64_t context)
+{
+    sysreg_write(hcr_el2, sysreg_read(hcr_el2) & ~HCR_VSE);
+    sysreg_write(sctlr_el1, SCTLR_EL1_RESET);
+    sysreg_write(ttbr0_el1, 0);
+    sysreg_write(ttbr1_el1, 0);
+    sysreg_write(tcr_el1, 0);
+    sysreg_write(mair_el1, 0);
+    sysreg_write(amair_el1, 0);
+    sysreg_write(vbar_el1, 0);
+    sysreg_write(cpacr_el1, 0);
+    sysreg_write(contextidr_el1, 0);
+    sysreg_write(esr_el1, 0);
+    sysreg_write(far_el1, 0);
+    sysreg_write(elr_el1, 0);
+    sysreg_write(spsr_el1, 0);
+    sysreg_write(par_el1, 0);
+    sysreg_write(sp_el0, 0);
+    sysreg_write(sp_el1, 0);
+    sysreg_write(tpidr_el0, 0);
+    sysreg_write(tpidrro_el0, 0);
+    sysreg_write(tpidr_el1, 0);
+    sysreg_write(csselr_el1, 0);
+    sysreg_write(cntkctl_el1, 0);
+    sysreg_write(cntv_ctl_el0, 0);
+    sysreg_write(cntv_cval_el0, 0);
+    sysreg_write(cntp_ctl_el0, 0);
+    sysreg_write(cntp_cval_el0, 0);
+    sysreg_write(mdscr_el1, 0);
+    sysreg_write(oslar_el1, 0);
+    reset_fp();
+
+    memset(v->frame, 0, sizeof(*v->frame));
+    v->frame->x[0] = context;
+    sysreg_write(elr_el2, entry);
+    sysreg_write(spsr_el2, SPSR_M_EL1H | SPSR_DAIF);
+    /* Whatever stage 1 of an earlier life left in the TLB under this VMID. */
+    tlbi_vmalle1is();
+    dsb_ish();
+    isb();
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vcpu/inject.h"
+
+#include "lib/arch.h"
+
+#define PSTATE_NZCV FIELD(31, 28)
+#define SPSR32_DIT BIT(21) /* of a SPSR that holds AArch32 state (C5.2.19) */
+
+static bool has_pan RO_AFTER_INIT;
+static bool has_ssbs RO_AFTER_INIT;
+
+void inject_init(void)
+{
+    has_pan = field_get(ID_AA64MMFR1_PAN, sysreg_read(id_aa64mmfr1_el1)) != 0;
+    has_ssbs = field_get(ID_AA64PFR1_SSBS, sysreg_read(id_aa64pfr1_el1)) != 0;
+}
+
+uint64_t inject_pstate(uint64_t spsr, uint64_t sctlr_el1, bool pan, bool ssbs)
+{
+    /* SS, IL, BTYPE, UAO and nRW become 0, TCO stays 0 with MTE hidden (D1.3.1, AArch64.TakeException). */
+    uint64_t pstate = (spsr & (PSTATE_NZCV | SPSR_PAN)) | SPSR_DAIF | SPSR_M_EL1H;
+
+    if (spsr & SPSR_NRW)
+        pstate |= spsr & SPSR32_DIT ? SPSR_DIT : 0;
+    else
+        pstate |= spsr & SPSR_DIT;
+    if (pan && !(sctlr_el1 & SCTLR_SPAN))
+        pstate |= SPSR_PAN;
+    if (ssbs && (sctlr_el1 & SCTLR_DSSBS))
+        pstate |= SPSR_SSBS;
+    return pstate;
+}
+
+uint64_t inject_vector(uint64_t spsr)
+{
+    if (spsr & SPSR_NRW)
+        return 0x600; /* from AArch32 EL0 */
+    switch (field_get(SPSR_M, spsr)) {
+    case SPSR_M_EL1T:
+        return 0x000;
+    case SPSR_M_EL1H:
+        return 0x200;
+    default:
+        return 0x400;
+    }
+}
+
+static void inject_sync(uint64_t esr)
+{
+    uint64_t spsr = sysreg_read(spsr_el2);
+
+    sysreg_write(esr_el1, esr);
+    sysreg_write(spsr_el1, spsr);
+    sysreg_write(elr_el1, sysreg_read(elr_el2));
+    sysreg_write(elr_el2, sysreg_read(vbar_el1) + inject_vector(spsr));
+    sysreg_write(spsr_el2, inject_pstate(spsr, sysreg_read(sctlr_el1), has_pan, has_ssbs));
+}
+
+static bool from_el0(void)
+{
+    return field_get(SPSR_M, sysreg_read(spsr_el2)) == SPSR_M_EL0T;
+}
+
+void inject_undefined(uint64_t esr)
+{
+    inject_sync(esr_make_unknown((esr & ESR_IL) != 0));
+}
+
+void inject_external_abort(const struct s2_fault *f, uint64_t esr)
+{
+    if (f->far_valid)
+        sysreg_write(far_el1, f->far);
+    inject_sync(esr_make_abort(f->fetch, from_el0(), f->fetch || (esr & ESR_IL) || !f->syndrome,
+                               f->s1ptw ? FSC_EXTERNAL_WALK : FSC_EXTERNAL));
+}
+
+void inject_serror(void)
+{
+    sysreg_write(hcr_el2, sysreg_read(hcr_el2) | HCR_VSE);
+}
+
+void skip_instruction(uint64_t esr)
+{
+    sysreg_write(elr_el2, sysreg_read(elr_el2) + (esr & ESR_IL ? 4 : 2));
+    sysreg_write(spsr_el2, sysreg_read(spsr_el2) & ~(SPSR_BTYPE | SPSR_SS));
+}

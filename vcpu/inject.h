@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Exceptions that EL2 takes in EL1's name: what the hardware would have done on the exception's entry (DDI 0487 D1.3),
+ * written to EL1's registers. Own core, while serving an exit; the return to the guest then lands in its vector.
+ */
+#pragma once
+
+#include "vcpu/vm.h"
+
+/* An undefined instruction: EC 0. `esr` is the syndrome of the trapped instruction, for its length. */
+void inject_undefined(uint64_t esr);
+
+/* A synchronous external abort for the access that `f` describes. */
+void inject_external_abort(const struct s2_fault *f, uint64_t esr);
+
+/* A virtual SError, taken when the guest unmasks it. */
+void inject_serror(void);
+
+/* Steps over the instruction that `esr` is about, which EL2 has emulated. */
+void skip_instruction(uint64_t esr);
+
+/* PSTATE on entry to EL1h from `spsr`, and the offset of the vector. Pure. */
+uint64_t inject_pstate(uint64_t spsr, uint64_t sctlr_el1, bool has_pan, bool has_ssbs);
+uint64_t inject_vector(uint64_t spsr);
+
+/* Boot core: notes which optional PSTATE bits exist. */
+void inject_init(void);

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Physical interrupts on a vCPU core: the guest's timers, signals from other cores, devices of EL2. */
+#pragma once
+
+#include "vcpu/vm.h"
+
+/* Takes and serves whatever is pending. Own core, interrupts masked: on an exit, or while waiting in EL2. */
+void irq_poll(struct vcpu *v);
+
+/* Boot core, before the guests run: who serves a physical SPI. */
+void irq_route_spi(uint32_t intid, void (*serve)(void));
+
+/* Sleeps until something is pending, and serves it. */
+void irq_wait(struct vcpu *v);

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "vcpu/power.h"
+
+#include "dev/gic.h"
+#include "lib/arch.h"
+#include "lib/log.h"
+#include "vcpu/context.h"
+#include "vcpu/irq.h"
+
+static void (*on_end)(struct vm *vm, bool last) RO_AFTER_INIT;
+
+void power_on_end(void (*fn)(struct vm *vm, bool last))
+{
+    on_end = fn;
+}
+
+enum power_result vcpu_power_on(struct vcpu *target, uint64_t entry, uint64_t context)
+{
+    uint32_t seen = VCPU_OFF;
+
+    if (!atomic_compare_exchange_strong_explicit(&target->power, &seen, VCPU_ON_CLAIMED, memory_order_acquire,
+                                                 memory_order_relaxed))
+        return seen == VCPU_ON ? POWER_ALREADY_ON : POWER_ON_PENDING;
+    target->entry = entry;
+    target->context = context;
+    atomic_store_explicit(&target->power, VCPU_ON_PENDING, memory_order_release);
+    if (target->core != this_core())
+        gic_sgi(target->core, SGI_KICK);
+    return POWER_OK;
+}
+
+void vcpu_power_off(struct vcpu *v)
+{
+    /* From here on another vCPU may turn it on again; its registers are set afresh then, so none need be kept. */
+    atomic_store_explicit(&v->power, VCPU_OFF, memory_order_release);
+}
+
+void vcpu_suspend(struct vcpu *v)
+{
+    while (!vgic_pending(v) && !atomic_load_explicit(&v->vm->ending, memory_order_relaxed))
+        irq_wait(v);
+}
+
+static bool all_ended(void)
+{
+    for (uint32_t i = 0; i < vm_count; i++) {
+        uint32_t status = atomic_load_explicit(&vms[i].stats->status, memory_order_acquire);
+
+        if (status == GUEST_RUNNING)
+            return false;
+    }
+    return true;
+}
+
+void vm_end(struct vm *vm, enum report_guest_status status, const char *reason)
+{
+    uint32_t running = GUEST_RUNNING;
+
+    if (reason)
+        format(vm->stats->reason, sizeof(vm->stats->reason), "%s", reason);
+    if (!atomic_compare_exchange_strong(&vm->stats->status, &running, (uint32_t)status))
+        return;
+    atomic_store_explicit(&vm->ending, 1, memory_order_release);
+    for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+        if (vm->vcpus[i].core != this_core())
+            gic_sgi(vm->vcpus[i].core, SGI_KICK);
+    }
+    on_end(vm, all_ended());
+}
+
+static void start(struct vcpu *v)
+{
+    vgic_cpu_reset(v);
+    vgic_cpu_hw_init(v);
+    context_reset(v, v->entry, v->context);
+    atomic_store_explicit(&v->power, VCPU_ON, memory_order_release);
+}
+
+void vcpu_settle(struct vcpu *v)
+{
+    while (vcpu_unsettled(v)) {
+        /* Acquire: entry and context, which the winner wrote before. A guest that ended starts nothing any more. */
+        if (!atomic_load_explicit(&v->vm->ending, memory_order_relaxed) &&
+            atomic_load_explicit(&v->power, memory_order_acquire) == VCPU_ON_PENDING)
+            start(v);
+        else
+            irq_wait(v);
+    }
+}

@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The list registers of a vCPU. Everything here runs on its own core, with interrupts masked.
+ *
+ * The common case costs little: list registers that the guest has finished with are found by one read of ELRSR, and what
+ * is new goes into free ones. Anything else takes refill(): everything pending comes back into memory, and the best of
+ * all candidates go into the list registers again. So priorities, enables, routes that changed are all honoured alike.
+ *
+ * When there are more candidates than list registers, those that matter most get one, and the maintenance interrupt "no
+ * pending" (NPIE) brings EL2 back when the guest has taken them all. For that not to fire for ever, at least one list
+ * register must be pending whenever NPIE is set. So if all of them are active (the guest nests, or uses EOImode 1 and
+ * deactivates late), the least urgent active one is spilled: it stays `active` in memory, and the guest's EOI, which
+ * then matches no list register, counts in ICH_HCR_EL2.EOIcount and causes maintenance (LRENPIE). With EOImode 0 EOIs
+ * come in the reverse order of acknowledgement (IHI 0069H 4.1.1), and the priorities of nested interrupts differ, so
+ * the one that ended is the most urgent of the spilled ones. With EOImode 1 the deactivation traps (TDIR) and says which.
+ * Known limit: a guest that both lets interrupts spill and takes an active state away by GICD_ICACTIVER before its EOI
+ * may deactivate another one of its own by that EOI.
+ */
+#include "vcpu/vgic_state.h"
+
+#include "dev/gic.h"
+#include "dev/gich.h"
+#include "lib/arch.h"
+
+static uint32_t lowest(uint32_t bits)
+{
+    return (uint32_t)__builtin_ctz(bits);
+}
+
+static bool take_bit(_Atomic uint32_t *word, uint32_t bit)
+{
+    return atomic_load(word) & bit && atomic_fetch_and(word, ~bit) & bit;
+}
+
+/* SPI n is routed to `v`, or to any. */
+static bool routed_here(const struct vcpu *v, uint32_t n)
+{
+    uint8_t target = atomic_load(&v->vm->vgic.target[n]);
+
+    return target == v->index || target == VGIC_TARGET_ANY;
+}
+
+/* Those of SPI bank b that `v` has, or had when they spilled. */
+static uint32_t holding(const struct vcpu *v, uint32_t b, uint32_t bits)
+{
+    uint32_t mine = 0;
+
+    for (; b && bits; bits &= bits - 1)
+        if (atomic_load(&v->vm->vgic.holder[(b - 1) * 32 + lowest(bits)]) == v->index)
+            mine |= bits & -bits;
+    return b ? mine : bits;
+}
+
+/*
+ * An interrupt is free to be taken again. If this vCPU should have it, its bank goes into *todo; if another one should,
+ * that one is told. Never vgic_mark(v) in here: no signal would follow it, and later ones would be held back.
+ */
+static void offer(struct vcpu *v, uint32_t b, uint32_t bit, uint32_t *todo)
+{
+    struct vgic_bank *k = vgic_bank(v, b);
+    uint32_t n = (b - 1) * 32 + lowest(bit);
+    struct vcpu *t;
+
+    if (!(vgic_wanted(v, b) & bit) || atomic_load(&k->active) & bit)
+        return;
+    if (b == 0 || routed_here(v, n)) {
+        *todo |= BIT32(b);
+        return;
+    }
+    t = vgic_spi_target(v->vm, n);
+    if (t && t != v)
+        vgic_mark(t, BIT32(b));
+    else if (t)
+        *todo |= BIT32(b);
+}
+
+/* The interrupt is in no list register any more. */
+static void let_go(struct vcpu *v, uint32_t b, uint32_t bit, uint32_t *todo)
+{
+    atomic_fetch_and(&vgic_bank(v, b)->inlr, ~bit);
+    offer(v, b, bit, todo);
+}
+
+static void slot_free(struct vgic_cpu *c, uint32_t i)
+{
+    uint32_t keep = ~BIT32(i);
+
+    c->lr_used &= keep;
+    c->lr_active &= keep;
+    c->lr_hw &= keep;
+    c->lr_eoi &= keep;
+    c->lr_latched &= keep;
+}
+
+/* List register i holds nothing any more. */
+static void emptied(struct vcpu *v, uint32_t i, uint32_t *todo)
+{
+    struct vgic_cpu *c = &v->vgic;
+    uint32_t b = c->lr_intid[i] / 32;
+    uint32_t bit = BIT32(c->lr_intid[i] % 32);
+
+    if (c->lr_active & BIT32(i)) /* otherwise an active state in memory is one the guest wrote there */
+        atomic_fetch_and(&vgic_bank(v, b)->active, ~bit);
+    slot_free(c, i);
+    let_go(v, b, bit, todo);
+}
+
+/* Finds the list registers that the guest has emptied. Returns the banks that have something for this vCPU in return. */
+static uint32_t collect(struct vcpu *v)
+{
+    struct vgic_cpu *c = &v->vgic;
+    uint32_t todo = 0;
+    uint32_t gone = (uint32_t)gich_elrsr();
+
+    if (c->lr_eoi)
+        gone |= (uint32_t)gich_eisr();
+    for (gone &= c->lr_used; gone; gone &= gone - 1) {
+        uint32_t i = lowest(gone);
+
+        if (c->lr_eoi & BIT32(i))
+            gich_lr_write(i, 0); /* ends its maintenance interrupt */
+        if (c->lr_hw & BIT32(i))
+            c->hw_active &= ~BIT32(c->lr_intid[i]); /* the guest's EOI has deactivated the physical one */
+        emptied(v, i, &todo);
+    }
+    return todo;
+}
+
+/* Takes an interrupt of bank b into list register i. False: it is no candidate any more. */
+static bool fill(struct vcpu *v, uint32_t b, uint32_t n, uint32_t i, uint32_t *todo)
+{
+    struct vgic_cpu *c = &v->vgic;
+    struct vgic_bank *k = vgic_bank(v, b);
+    uint32_t bit = BIT32(n);
+    uint64_t lr = LR_PENDING | (b * 32 + n);
+    bool latched, hw, line;
+
+    if (atomic_fetch_or(&k->inlr, bit) & bit)
+        return false; /* another vCPU was faster */
+    if (b) {
+        atomic_store(&v->vm->vgic.holder[(b - 1) * 32 + n], (uint8_t)v->index);
+        if (!(vgic_wanted(v, b) & bit) || atomic_load(&k->active) & bit || !routed_here(v, (b - 1) * 32 + n)) {
+            let_go(v, b, bit, todo);
+            return false;
+        }
+    }
+    /* Left over from an earlier stay in a list register that ended before the request was seen. */
+    take_bit(&k->drop_pending, bit);
+    take_bit(&k->drop_active, bit);
+    take_bit(&k->spilled, bit);
+    latched = take_bit(&k->pending, bit);
+    hw = b == 0 && take_bit(&c->hw_pending, bit);
+    line = !(atomic_load(&k->edge) & bit);
+    if (!latched && !hw && !(line && atomic_load(&k->level) & bit)) {
+        let_go(v, b, bit, todo);
+        return false;
+    }
+
+    lr |= field_put(LR_PRIORITY, atomic_load(&k->prio[n]));
+    if (atomic_load(&k->group) & bit)
+        lr |= LR_GROUP1;
+    c->lr_intid[i] = (uint16_t)(b * 32 + n);
+    c->lr_used |= BIT32(i);
+    if (latched)
+        c->lr_latched |= BIT32(i);
+    if (hw) {
+        lr |= LR_HW | field_put(LR_PINTID, n);
+        c->lr_hw |= BIT32(i);
+    } else if (line) {
+        lr |= LR_EOI; /* to look at the line again then */
+        c->lr_eoi |= BIT32(i);
+    }
+    gich_lr_write(i, lr);
+    return true;
+}
+
+/*
+ * Puts what is new in the banks `todo` into free list registers. False: that does not do, because one of them is in a
+ * list register already or because there are too few.
+ */
+static bool add(struct vcpu *v, uint32_t todo)
+{
+    struct vgic_cpu *c = &v->vgic;
+    uint32_t all = BIT32(c->lr_count) - 1;
+    uint32_t again = 0;
+
+    for (todo &= BIT32(VGIC_BANKS) - 1; todo; todo &= todo - 1) {
+        uint32_t b = lowest(todo);
+        struct vgic_bank *k = vgic_bank(v, b);
+        uint32_t want = vgic_wanted(v, b);
+        uint32_t inlr = want ? atomic_load(&k->inlr) : 0;
+        uint32_t latch = atomic_load(&k->pending);
+
+        if (b == 0)
+            latch |= atomic_load(&c->hw_pending);
+        if (holding(v, b, want & inlr & latch))
+            return false;
+        for (want &= ~inlr & ~atomic_load(&k->active); want; want &= want - 1) {
+            uint32_t n = lowest(want);
+
+            if (b && !routed_here(v, (b - 1) * 32 + n))
+                continue;
+            if (!(all & ~c->lr_used))
+                return false;
+            fill(v, b, n, lowest(all & ~c->lr_used), &again);
+        }
+    }
+    return !again;
+}
+
+/*
+ * Brings what list register i holds back into memory. A pending state leaves the list register; an active one stays,
+ * alone.
+ */
+static void fold_one(struct vcpu *v, uint32_t i, uint32_t *todo)
+{
+    struct vgic_cpu *c = &v->vgic;
+    uint32_t b = c->lr_intid[i] / 32;
+    uint32_t bit = BIT32(c->lr_intid[i] % 32);
+    struct vgic_bank *k = vgic_bank(v, b);
+    uint64_t lr = gich_lr_read(i);
+    bool pending = lr & LR_PENDING;
+    bool active = lr & LR_ACTIVE;
+
+    if (c->lr_hw & BIT32(i) && !pending && !active)
+        c->hw_active &= ~bit;
+    if (take_bit(&k->drop_pending, bit))
+        pending = false;
+    if (take_bit(&k->drop_active, bit))
+        active = false;
+    if (pending && c->lr_hw & BIT32(i))
+        atomic_fetch_or(&c->hw_pending, bit);
+    if (pending && c->lr_latched & BIT32(i))
+        atomic_fetch_or(&k->pending, bit);
+    c->lr_latched &= ~BIT32(i);
+    if (active) {
+        if (!(c->lr_active & BIT32(i)))
+            atomic_fetch_or(&k->active, bit);
+        c->lr_active |= BIT32(i);
+        if (lr & LR_PENDING)
+            gich_lr_write(i, lr & ~LR_PENDING);
+    } else {
+        gich_lr_write(i, 0);
+        emptied(v, i, todo);
+    }
+}
+
+static uint32_t fold_all(struct vcpu *v)
+{
+    uint32_t todo = 0;
+
+    for (uint32_t used = v->vgic.lr_used; used; used &= used - 1)
+        fold_one(v, lowest(used), &todo);
+    return todo;
+}
+
+/* An active interrupt that was in no list register has ended. */
+static void ended(struct vcpu *v, uint32_t b, uint32_t bit)
+{
+    struct vgic_bank *k = vgic_bank(v, b);
+    uint32_t todo = 0; /* all banks are looked at next */
+
+    take_bit(&k->drop_active, bit);
+    atomic_fetch_and(&k->spilled, ~bit);
+    atomic_fetch_and(&k->active, ~bit);
+    offer(v, b, bit, &todo);
+}
+
+/* EOIs that met no list register: each ended the most urgent one that spilled. */
+static void count_eois(struct vcpu *v, uint64_t eois)
+{
+    while (eois--) {
+        uint32_t best_b = VGIC_BANKS;
+        uint32_t best_n = 0;
+        uint32_t best = 256;
+
+        for (uint32_t b = 0; b < VGIC_BANKS; b++) {
+            struct vgic_bank *k = vgic_bank(v, b);
+            uint32_t out = atomic_load(&k->spilled) & atomic_load(&k->active) & ~atomic_load(&k->inlr);
+
+            for (out = holding(v, b, out); out; out &= out - 1) {
+                uint32_t prio = atomic_load(&k->prio[lowest(out)]);
+
+                if (prio < best) {
+                    best = prio;
+                    best_b = b;
+                    best_n = lowest(out);
+                }
+            }
+        }
+        if (best_b == VGIC_BANKS)
+            return;
+        ended(v, best_b, BIT32(best_n));
+    }
+}
+
+/* Gives up the list register of the least urgent active interrupt; all that are in use are active ones. */
+static void spill_one(struct vcpu *v)
+{
+    struct vgic_cpu *c = &v->vgic;
+    uint32_t worst = VGIC_LRS_MAX;
+    uint64_t worst_prio = 0;
+    uint32_t b, bit;
+
+    for (uint32_t used = c->lr_used; used; used &= used - 1) {
+        uint64_t prio = field_get(LR_PRIORITY, gich_lr_read(lowest(used)));
+
+        if (worst == VGIC_LRS_MAX || prio > worst_prio) {
+            worst = lowest(used);
+            worst_prio = prio;
+        }
+    }
+    if (worst == VGIC_LRS_MAX)
+        return;
+    b = c->lr_intid[worst] / 32;
+    bit = BIT32(c->lr_intid[worst] % 32);
+    gich_lr_write(worst, 0);
+    slot_free(c, worst);
+    atomic_fetch_or(&vgic_bank(v, b)->spilled, bit);
+    atomic_fetch_and(&vgic_bank(v, b)->inlr, ~bit);
+}
+
+struct best {
+    uint32_t n;
+    uint32_t room;
+    bool more; /* than there is room for */
+    uint32_t key[VGIC_LRS_MAX]; /* ascending: group disabled in the CPU interface, priority, INTID */
+};
+
+static void best_insert(struct best *best, uint32_t key)
+{
+    uint32_t at = best->n;
+
+    if (best->n == best->room) {
+        best->more = true;
+        if (key >= best->key[best->n - 1])
+            return;
+        at--;
+    } else {
+        best->n++;
+    }
+    for (; at && best->key[at - 1] > key; at--)
+        best->key[at] = best->key[at - 1];
+    best->key[at] = key;
+}
+
+static void gather(struct vcpu *v, uint64_t vmcr, struct best *best)
+{
+    for (uint32_t b = 0; b < VGIC_BANKS; b++) {
+        struct vgic_bank *k = vgic_bank(v, b);
+        uint32_t want = vgic_wanted(v, b);
+
+        if (want)
+            want &= ~atomic_load(&k->inlr) & ~atomic_load(&k->active);
+        for (; want; want &= want - 1) {
+            uint32_t n = lowest(want);
+            uint64_t veng = atomic_load(&k->group) >> n & 1 ? ICH_VMCR_VENG1 : ICH_VMCR_VENG0;
+            uint32_t off = vmcr & veng ? 0 : 1;
+
+            if (b == 0 || routed_here(v, (b - 1) * 32 + n))
+                best_insert(best, off << 31 | (uint32_t)atomic_load(&k->prio[n]) << 16 | (b * 32 + n));
+        }
+    }
+}
+
+/*
+ * The active interrupts that stay in list registers. An edge that came meanwhile makes one active and pending, which
+ * needs no exit; where that does not do, the edge waits in memory for the guest's EOI.
+ */
+static void settle_active(struct vcpu *v, bool more)
+{
+    struct vgic_cpu *c = &v->vgic;
+
+    for (uint32_t used = c->lr_used; used; used &= used - 1) {
+        uint32_t i = lowest(used);
+        uint32_t b = c->lr_intid[i] / 32;
+        uint32_t n = c->lr_intid[i] % 32;
+        struct vgic_bank *k = vgic_bank(v, b);
+        uint32_t bit = BIT32(n);
+        uint64_t old = gich_lr_read(i);
+        uint64_t lr = old;
+        bool here = vgic_wanted(v, b) & bit && (b == 0 || routed_here(v, (b - 1) * 32 + n));
+        bool latch = atomic_load(&k->pending) & bit;
+
+        if (c->lr_hw & BIT32(i)) {
+            if (!latch)
+                continue;
+            /* HW = 1 knows no EOI maintenance: EL2 deactivates the physical one itself, when this is over. */
+            lr &= ~(LR_HW | LR_PINTID);
+            c->lr_hw &= ~BIT32(i);
+        } else if (latch && here && !more && take_bit(&k->pending, bit)) {
+            /* With `more` it would hold up NPIE, which takes it for one that the guest is about to acknowledge. */
+            lr |= LR_PENDING;
+            c->lr_latched |= BIT32(i);
+            latch = false;
+        }
+        lr &= ~LR_EOI;
+        c->lr_eoi &= ~BIT32(i);
+        if (latch || !(atomic_load(&k->edge) & bit) || (b == 0 && atomic_load(&c->hw_pending) & bit)) {
+            lr |= LR_EOI;
+            c->lr_eoi |= BIT32(i);
+        }
+        if (lr != old)
+            gich_lr_write(i, lr);
+    }
+}
+
+/* What ICH_HCR_EL2 has to watch for, given what is in no list register. */
+static uint64_t watch(struct vcpu *v, uint64_t vmcr, bool more)
+{
+    uint64_t hcr = ICH_HCR_EN;
+
+    for (uint32_t b = 0; b < VGIC_BANKS; b++) {
+        struct vgic_bank *k = vgic_bank(v, b);
+        uint32_t out = atomic_load(&k->active) & ~atomic_load(&k->inlr);
+
+        if (!out)
+            continue;
+        if (gich_has_tdir())
+            hcr |= ICH_HCR_TDIR;
+        if (holding(v, b, out & atomic_load(&k->spilled)))
+            hcr |= ICH_HCR_LRENPIE;
+    }
+    if (!more)
+        return hcr;
+    /*
+     * Those of a group that the guest has disabled in its CPU interface come last, so EL2 has to know when it changes
+     * its mind. QEMU up to 9.0 at least takes VGRP0DIE for a condition on group 1: only where both are enabled.
+     */
+    hcr |= ICH_HCR_NPIE;
+    if (!(vmcr & ICH_VMCR_VENG0))
+        hcr |= ICH_HCR_VGRP0EIE;
+    else if (vmcr & ICH_VMCR_VENG1)
+        hcr |= ICH_HCR_VGRP0DIE;
+    hcr |= vmcr & ICH_VMCR_VENG1 ? ICH_HCR_VGRP1DIE : ICH_HCR_VGRP1EIE;
+    return hcr;
+}
+
+static void refill(struct vcpu *v)
+{
+    struct vgic_cpu *c = &v->vgic;
+    uint64_t vmcr = gich_vmcr_read();
+    uint32_t all = BIT32(c->lr_count) - 1;
+    uint32_t todo = 0;
+    struct best best = {.n = 0};
+    uint64_t hcr;
+
+    if (!c->lr_count)
+        return;
+    /* With EOImode 1 it is not EOIs that deactivate, and what does so has trapped. */
+    if (c->hcr & ICH_HCR_LRENPIE && !(vmcr & ICH_VMCR_VEOIM && gich_has_tdir()))
+        count_eois(v, field_get(ICH_HCR_EOICOUNT, gich_hcr_read()));
+    for (uint32_t b = 0; b < VGIC_BANKS; b++) {
+        struct vgic_bank *k = vgic_bank(v, b);
+        uint32_t late = atomic_load(&k->spilled); /* spilled while somebody was asking to drop it, or dropped since */
+
+        if (late)
+            late &= ~atomic_load(&k->inlr) & (atomic_load(&k->drop_active) | ~atomic_load(&k->active));
+        for (late = holding(v, b, late); late; late &= late - 1)
+            ended(v, b, late & -late);
+    }
+    fold_all(v); /* what it would have this vCPU look at is gathered below in any case */
+
+    for (uint32_t left = all & ~c->lr_used; left; left &= left - 1)
+        best.room++;
+    if (best.room) {
+        gather(v, vmcr, &best);
+    } else {
+        best.room = 1;
+        gather(v, vmcr, &best);
+        if (best.n)
+            spill_one(v);
+    }
+    settle_active(v, best.more);
+    for (uint32_t i = 0; i < best.n; i++) {
+        uint32_t intid = best.key[i] & 0xffff;
+
+        fill(v, intid / 32, intid % 32, lowest(all & ~c->lr_used), &todo);
+    }
+    hcr = watch(v, vmcr, best.more);
+    if (hcr != c->hcr || hcr & ICH_HCR_LRENPIE) { /* the write also sets EOIcount to 0 */
+        gich_hcr_write(hcr);
+        c->hcr = hcr;
+    }
+    if (todo) { /* the state changed under a fill() to and fro: come back, rather than risk to stay here */
+        atomic_fetch_or(&c->dirty, todo | VGIC_FOLD);
+        gic_sgi(v->core, SGI_KICK);
+    }
+}
+
+/*
+ * Physical PPIs: what the guest has disabled is kept; what it has enabled since then is handed back to the hardware,
+ * which knows whether the line is still high; and what no one is going to deactivate any more, is.
+ */
+static void settle_physical(struct vcpu *v)
+{
+    struct vgic_cpu *c = &v->vgic;
+    uint32_t forwarded = vgic_forwarded(v->vm, &c->priv);
+    uint32_t pending = atomic_load(&c->hw_pending);
+    uint32_t owed = c->hw_active & ~(pending | atomic_load(&c->priv.active) | atomic_load(&c->priv.inlr));
+
+    c->hw_kept = pending & ~forwarded;
+    c->hw_active &= ~owed;
+    for (; owed; owed &= owed - 1)
+        gic_deactivate(lowest(owed));
+}
+
+void vgic_sync(struct vcpu *v)
+{
+    struct vgic_cpu *c = &v->vgic;
+    uint32_t todo = atomic_exchange(&c->dirty, 0);
+    bool plain = !(todo & VGIC_FOLD) && c->hcr == ICH_HCR_EN;
+
+    if (c->lr_used)
+        todo |= collect(v);
+    if (c->hw_kept)
+        atomic_fetch_and(&c->hw_pending, ~(c->hw_kept & vgic_forwarded(v->vm, &c->priv)));
+    if (!plain || !add(v, todo))
+        refill(v);
+    if (c->hw_active)
+        settle_physical(v);
+    isb(); /* before ELRSR is read again */
+}
+
+void vgic_fold(struct vcpu *v)
+{
+    if (!v->vgic.lr_used)
+        return;
+    vgic_mark(v, VGIC_FOLD | collect(v) | fold_all(v));
+}
+
+void vgic_hw_ppi(struct vcpu *v, uint32_t intid)
+{
+    if (intid >= 32)
+        return;
+    v->vgic.hw_active |= BIT32(intid);
+    atomic_fetch_or(&v->vgic.hw_pending, BIT32(intid));
+    vgic_mark(v, BIT32(0));
+}
+
+/* Active priorities are not looked at: an interrupt that only waits for a handler to end counts. */
+bool vgic_pending(struct vcpu *v)
+{
+    struct vgic_cpu *c = &v->vgic;
+    uint64_t vmcr = gich_vmcr_read();
+
+    if (atomic_load(&c->dirty))
+        vgic_sync(v);
+    for (uint32_t used = c->lr_used; used; used &= used - 1) {
+        uint64_t lr = gich_lr_read(lowest(used));
+
+        if ((lr & LR_STATE) == LR_PENDING && vmcr & (lr & LR_GROUP1 ? ICH_VMCR_VENG1 : ICH_VMCR_VENG0) &&
+            field_get(LR_PRIORITY, lr) < field_get(ICH_VMCR_VPMR, vmcr))
+            return true;
+    }
+    return false;
+}
+
+/* Everything out of the list registers; what is active stays so in memory. */
+static void withdraw(struct vcpu *v)
+{
+    if (v->vgic.lr_used) {
+        collect(v);
+        fold_all(v);
+    }
+    while (v->vgic.lr_used)
+        spill_one(v);
+}
+
+void vgic_cpu_off(struct vcpu *v)
+{
+    withdraw(v);
+    gich_hcr_write(0);
+    v->vgic.hcr = 0;
+    for (uint32_t b = 1; b < VGIC_BANKS; b++)
+        vgic_poke_spi(v->vm, b, ~0u, 0);
+}
+
+void vgic_cpu_hw_init(struct vcpu *v)
+{
+    struct vgic_cpu *c = &v->vgic;
+
+    c->lr_count = gich_lr_count();
+    withdraw(v);
+    for (uint32_t i = 0; i < c->lr_count; i++)
+        gich_lr_write(i, 0);
+    gich_apr_clear();
+    gich_vmcr_write(0); /* groups disabled, all priorities masked, binary points at their minimum */
+    gich_hcr_write(0);
+    c->hcr = 0;
+    for (uint32_t b = 0; b < VGIC_BANKS; b++) /* their EOI will not come: only the guest's GICx_ICACTIVER ends them */
+        atomic_fetch_and(&vgic_bank(v, b)->spilled, ~holding(v, b, atomic_load(&vgic_bank(v, b)->spilled)));
+    atomic_store(&c->hw_pending, 0);
+    c->hw_kept = 0;
+    for (; c->hw_active; c->hw_active &= c->hw_active - 1)
+        gic_deactivate(lowest(c->hw_active));
+    vgic_sync(v);
+}
