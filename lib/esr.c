@@ -13,6 +13,9 @@
 #define ISS_WNR BIT(6)
 #define ISS_FSC FIELD(5, 0)
 
+#define FSC_EXTERNAL 0x10
+#define FSC_EXTERNAL_WALK 0x17 /* on a stage-1 walk; at which level the stage-2 syndrome does not say: the last */
+
 #define HPFAR_FIPA FIELD(43, 4)
 
 static enum fault_kind fsc_kind(uint64_t fsc)
@@ -81,14 +84,19 @@ struct sysreg_trap sysreg_trap_decode(uint64_t esr)
     };
 }
 
-uint64_t esr_make_unknown(bool il)
+uint64_t esr_make_unknown(uint64_t esr)
 {
-    return field_put(ESR_EC, EC_UNKNOWN) | (il ? ESR_IL : 0);
+    return field_put(ESR_EC, EC_UNKNOWN) | (esr & ESR_IL);
 }
 
-uint64_t esr_make_abort(bool fetch, bool from_el0, bool il, uint8_t fsc)
+uint64_t esr_make_external_abort(uint64_t esr, bool from_el0)
 {
-    enum esr_ec ec = fetch ? (from_el0 ? EC_IABT_LOW : EC_IABT_SAME) : (from_el0 ? EC_DABT_LOW : EC_DABT_SAME);
+    bool fetch = esr_ec(esr) == EC_IABT_LOW;
+    uint64_t fsc = esr & ISS_S1PTW ? FSC_EXTERNAL_WALK : FSC_EXTERNAL;
 
-    return field_put(ESR_EC, ec) | (il ? ESR_IL : 0) | fsc;
+    if (fetch)
+        return field_put(ESR_EC, from_el0 ? EC_IABT_LOW : EC_IABT_SAME) | ESR_IL | fsc;
+    /* IL is 1 unless ISV says that the length is known (D19.2.37); direction and cache maintenance stay as they were. */
+    return field_put(ESR_EC, from_el0 ? EC_DABT_LOW : EC_DABT_SAME) | (esr & ISS_ISV ? esr & ESR_IL : ESR_IL) |
+           (esr & (ISS_WNR | ISS_CM)) | fsc;
 }

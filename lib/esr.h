@@ -37,9 +37,6 @@ enum esr_ec {
 
 #define ESR_EC FIELD(31, 26)
 #define ESR_IL BIT(25)
-#define FSC_EXTERNAL 0x10
-#define FSC_EXTERNAL_WALK 0x17 /* on a stage-1 walk; which level it was the stage-2 syndrome does not say: the last */
-
 static inline enum esr_ec esr_ec(uint64_t esr)
 {
     return (enum esr_ec)field_get(ESR_EC, esr);
@@ -79,6 +76,6 @@ struct sysreg_trap {
 
 struct sysreg_trap sysreg_trap_decode(uint64_t esr);
 
-/* Syndromes that EL2 makes for EL1. `il` is the length bit of the trapped instruction's own syndrome. */
-uint64_t esr_make_unknown(bool il);
-uint64_t esr_make_abort(bool fetch, bool from_el0, bool il, uint8_t fsc);
+/* Syndromes that EL2 makes for EL1 from that of the trap. */
+uint64_t esr_make_unknown(uint64_t esr);
+uint64_t esr_make_external_abort(uint64_t esr, bool from_el0);

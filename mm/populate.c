@@ -31,9 +31,10 @@ static void wake(struct s2_request *r)
 {
     uint64_t waiters;
 
-    /* The descriptor before the look at who waits: pairs with the barrier in fault_join(). */
+    /* The descriptor before the look at who waits: pairs with the barrier in join(). */
     dmb_ish();
     waiters = atomic_exchange_explicit(&r->waiters, 0, memory_order_acq_rel);
+    waiters &= ~BIT(this_core()->id); /* whoever fills its own page is awake */
     while (waiters) {
         uint32_t core = (uint32_t)__builtin_ctzll(waiters);
 

@@ -63,15 +63,14 @@ static bool from_el0(void)
 
 void inject_undefined(uint64_t esr)
 {
-    inject_sync(esr_make_unknown((esr & ESR_IL) != 0));
+    inject_sync(esr_make_unknown(esr));
 }
 
 void inject_external_abort(const struct s2_fault *f, uint64_t esr)
 {
     if (f->far_valid)
         sysreg_write(far_el1, f->far);
-    inject_sync(esr_make_abort(f->fetch, from_el0(), f->fetch || (esr & ESR_IL) || !f->syndrome,
-                               f->s1ptw ? FSC_EXTERNAL_WALK : FSC_EXTERNAL));
+    inject_sync(esr_make_external_abort(esr, from_el0()));
 }
 
 void inject_serror(void)

@@ -497,8 +497,10 @@ static void settle_physical(struct vcpu *v)
     struct vgic_cpu *c = &v->vgic;
     uint32_t forwarded = vgic_forwarded(v->vm, &c->priv);
     uint32_t pending = atomic_load(&c->hw_pending);
-    uint32_t owed = c->hw_active & ~(pending | atomic_load(&c->priv.active) | atomic_load(&c->priv.inlr));
+    uint32_t owed = c->hw_active & ~(pending | atomic_load(&c->priv.active));
 
+    for (uint32_t hw = c->lr_hw; hw; hw &= hw - 1)
+        owed &= ~BIT32(c->lr_intid[lowest(hw)]);
     c->hw_kept = pending & ~forwarded;
     c->hw_active &= ~owed;
     for (; owed; owed &= owed - 1)
@@ -531,11 +533,16 @@ void vgic_fold(struct vcpu *v)
 
 void vgic_hw_ppi(struct vcpu *v, uint32_t intid)
 {
+    struct vgic_cpu *c = &v->vgic;
+    uint32_t todo = BIT32(0);
+
     if (intid >= 32)
         return;
-    v->vgic.hw_active |= BIT32(intid);
-    atomic_fetch_or(&v->vgic.hw_pending, BIT32(intid));
-    vgic_mark(v, BIT32(0));
+    if (c->hw_active & BIT32(intid)) /* its last list register must not be taken for this one's */
+        todo |= collect(v);
+    c->hw_active |= BIT32(intid);
+    atomic_fetch_or(&c->hw_pending, BIT32(intid));
+    vgic_mark(v, todo);
 }
 
 /* Active priorities are not looked at: an interrupt that only waits for a handler to end counts. */
@@ -572,6 +579,7 @@ void vgic_cpu_off(struct vcpu *v)
     withdraw(v);
     gich_hcr_write(0);
     v->vgic.hcr = 0;
+    v->vgic.lr_count = 0; /* vgic_sync() puts nothing in again */
     for (uint32_t b = 1; b < VGIC_BANKS; b++)
         vgic_poke_spi(v->vm, b, ~0u, 0);
 }

@@ -393,7 +393,7 @@ static void others_stay(void **state)
 static void absolute(void **state)
 {
     static const struct range banks[] = {{0x40000000, 0x1000000}, {0x80000000, 0x4000000}};
-    const struct module_space space = {0, banks, 2, NULL, 0};
+    const struct module_space space = {0, banks, 2, NULL, 0}, from_image = {0x80000000, banks, 2, NULL, 0};
     struct wish w = good();
 
     (void)state;
@@ -409,6 +409,17 @@ static void absolute(void **state)
     assert_int_equal(guest[0].kernel.v, 0x80000000);
     assert_int_equal(guest_config_read_chosen(blob, fdt_path_offset(blob, "/chosen"), &space, &machine, guest, 4), 1);
     assert_string_equal(guest[0].refused, "");
+    /* Counted from an image, an address does not come round to something below it. */
+    w.kernel[0] = 0xffffffff;
+    w.kernel[1] = 0xc0000000;
+    w.ramdisk[3] = 0;
+    start();
+    node(&w);
+    end();
+    end();
+    ok(fdt_finish(blob));
+    assert_int_equal(guest_config_read(blob, sizeof(blob), &from_image, &machine, guest, 4), 1);
+    assert_string_not_equal(guest[0].refused, "");
     assert_int_equal(guest_config_read_chosen(blob, -1, &space, &machine, guest, 4), 0);
 }
 

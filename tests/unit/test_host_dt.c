@@ -635,6 +635,38 @@ static void endless(void **state)
     assert_int_equal(read_blob(), HOST_DT_BAD_BLOB);
 }
 
+/* A tree whose last word is the tag of a property that never comes, at the end of mapped memory. */
+static void last_word(void **state)
+{
+    static const uint32_t words[] = {
+        FDT_MAGIC,
+        72,
+        60,
+        56,
+        40,
+        17,
+        16,
+        0,
+        4,
+        12, /* header: size, offsets, versions, CPU, sizes */
+        0,
+        0,
+        0,
+        0, /* reservations: none */
+        0, /* strings */
+        FDT_BEGIN_NODE,
+        0,
+        FDT_PROP,
+    };
+    char *p = fence(sizeof(words));
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        fdt32_st((fdt32_t *)(void *)p + i, words[i]);
+    assert_true(dt_header_ok(p, sizeof(words)));
+    assert_int_equal(host_dt_read(p, sizeof(words), &dt), HOST_DT_BAD_BLOB);
+}
+
 static void truncated(void **state)
 {
     size_t whole;
@@ -745,8 +777,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(no_ranges),    cmocka_unit_test(missing),
         cmocka_unit_test(overflow),     cmocka_unit_test(extremes),
         cmocka_unit_test(deep),         cmocka_unit_test(not_a_tree),
-        cmocka_unit_test(endless),      cmocka_unit_test(truncated),
-        cmocka_unit_test(flipped),
+        cmocka_unit_test(endless),      cmocka_unit_test(last_word),
+        cmocka_unit_test(truncated),    cmocka_unit_test(flipped),
     };
 
     if (argc > 1)
