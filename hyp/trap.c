@@ -39,18 +39,6 @@ static void on_smc(struct vcpu *v, uint64_t esr)
     smccc_call(v, v->frame);
 }
 
-static void on_sysreg(struct vcpu *v, uint64_t esr)
-{
-    v->stats->exits.sysreg++;
-    sysreg_trap(v, esr);
-}
-
-static void on_abort(struct vcpu *v, uint64_t esr)
-{
-    v->stats->exits.abort++;
-    abort_trap(v, esr);
-}
-
 static void on_wfx(struct vcpu *v, uint64_t esr)
 {
     v->stats->exits.wfx++; /* not trapped: should it be after all, it is a hint */
@@ -64,8 +52,8 @@ static void on_other(struct vcpu *v, uint64_t esr)
 }
 
 static void (*const handlers[EC_COUNT])(struct vcpu *, uint64_t) = {
-    [EC_WFX] = on_wfx,          [EC_SMC64] = on_smc,        [EC_SYSREG] = on_sysreg,
-    [EC_IABT_LOW] = on_abort,   [EC_DABT_LOW] = on_abort,
+    [EC_WFX] = on_wfx,         [EC_SMC64] = on_smc,       [EC_SYSREG] = sysreg_trap,
+    [EC_IABT_LOW] = abort_trap, [EC_DABT_LOW] = abort_trap,
 };
 
 void trap_sync(struct frame *f, uint64_t esr)

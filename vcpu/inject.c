@@ -77,9 +77,3 @@ void inject_serror(void)
 {
     sysreg_write(hcr_el2, sysreg_read(hcr_el2) | HCR_VSE);
 }
-
-void skip_instruction(uint64_t esr)
-{
-    sysreg_write(elr_el2, sysreg_read(elr_el2) + (esr & ESR_IL ? 4 : 2));
-    sysreg_write(spsr_el2, sysreg_read(spsr_el2) & ~(SPSR_BTYPE | SPSR_SS));
-}

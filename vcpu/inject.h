@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "lib/arch.h"
 #include "vcpu/vm.h"
 
 /* An undefined instruction: EC 0. `esr` is the syndrome of the trapped instruction, for its length. */
@@ -17,7 +18,11 @@ void inject_external_abort(const struct s2_fault *f, uint64_t esr);
 void inject_serror(void);
 
 /* Steps over the instruction that `esr` is about, which EL2 has emulated. */
-void skip_instruction(uint64_t esr);
+static inline void skip_instruction(uint64_t esr)
+{
+    sysreg_write(elr_el2, sysreg_read(elr_el2) + (esr & ESR_IL ? 4 : 2));
+    sysreg_write(spsr_el2, sysreg_read(spsr_el2) & ~(SPSR_BTYPE | SPSR_SS));
+}
 
 /* PSTATE on entry to EL1h from `spsr`, and the offset of the vector. Pure. */
 uint64_t inject_pstate(uint64_t spsr, uint64_t sctlr_el1, bool has_pan, bool has_ssbs);

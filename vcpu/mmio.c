@@ -36,32 +36,28 @@ static uint64_t truncate(uint64_t v, uint32_t size)
     return size == 8 ? v : v & (BIT(8 * size) - 1);
 }
 
-static uint64_t extend(const struct s2_fault *f, uint64_t v)
+static uint64_t extend(struct access a, uint64_t v)
 {
-    if (f->sign_extend && f->size < 8 && (v & BIT(8 * f->size - 1)))
-        v |= ~(BIT(8 * f->size) - 1);
-    return f->reg64 ? v : (uint32_t)v;
+    if (a.sign_extend && a.size < 8 && (v & BIT(8 * a.size - 1)))
+        v |= ~(BIT(8 * a.size) - 1);
+    return a.reg64 ? v : (uint32_t)v;
 }
 
-bool mmio_access(struct vcpu *v, const struct s2_fault *f, uint32_t kind)
+bool mmio_access(struct vcpu *v, uint32_t kind, ipa_t at, uint64_t esr)
 {
-    const struct device *d;
-    uint32_t off;
+    struct access a = access_decode(esr);
+    const struct device *d = &devices[kind < MMIO_KINDS ? kind : MMIO_NONE];
+    uint32_t off = (uint32_t)(at.v - d->base);
+    uint64_t val;
 
-    if (f->cache_op)
-        return true; /* a device has no cache lines */
-    if (!f->syndrome || kind >= MMIO_KINDS || !devices[kind].read)
+    if (!a.valid || !d->read)
         return false;
-    d = &devices[kind];
-    off = (uint32_t)(f->ipa.v - d->base);
-    if (f->write) {
-        uint64_t val = truncate(frame_get(v->frame, f->reg), f->size);
-
-        d->write(v, off, f->size, big_endian() ? swap_bytes(val, f->size) : val);
+    if (a.write) {
+        val = truncate(frame_get(v->frame, a.reg), a.size);
+        d->write(v, off, a.size, big_endian() ? swap_bytes(val, a.size) : val);
     } else {
-        uint64_t val = truncate(d->read(v, off, f->size), f->size);
-
-        frame_set(v->frame, f->reg, extend(f, big_endian() ? swap_bytes(val, f->size) : val));
+        val = truncate(d->read(v, off, a.size), a.size);
+        frame_set(v->frame, a.reg, extend(a, big_endian() ? swap_bytes(val, a.size) : val));
     }
     return true;
 }

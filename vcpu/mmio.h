@@ -5,7 +5,7 @@
 #include "vcpu/vm.h"
 
 /*
- * Does what the access that `f` describes would have done on device `kind`. False: the access says too little of itself
- * (no syndrome), or comes from where no device is reached (instruction fetch, stage-1 walk).
+ * Does what the access with syndrome `esr`, at `at` of device `kind`, would have done there. False: it says too little of
+ * itself (no valid syndrome), or it is one that reaches no device (instruction fetch, stage-1 walk).
  */
-WARN_UNUSED bool mmio_access(struct vcpu *v, const struct s2_fault *f, uint32_t kind);
+WARN_UNUSED bool mmio_access(struct vcpu *v, uint32_t kind, ipa_t at, uint64_t esr);

@@ -43,6 +43,7 @@ void sysreg_trap(struct vcpu *v, uint64_t esr)
 {
     struct sysreg_trap t = sysreg_trap_decode(esr);
 
+    v->stats->exits.sysreg++;
     for (size_t i = 0; i < ARRAY_SIZE(handlers); i++) {
         const struct handler *h = &handlers[i];
 

@@ -61,7 +61,7 @@ void vgic_poke_private(struct vcpu *t, uint32_t bits, uint32_t held)
 {
     uint32_t what = 0;
 
-    if (atomic_load(&t->vgic.priv.inlr) & bits)
+    if ((atomic_load(&t->vgic.priv.inlr) | atomic_load(&t->vgic.hw_pending)) & bits)
         what |= held;
     if (vgic_wanted(t, 0) & bits)
         what |= BIT32(0);
@@ -165,7 +165,7 @@ void vgic_dir(struct vcpu *v, uint64_t val)
     uint64_t intid = val & FIELD(23, 0);
 
     if (intid < VGIC_BANKS * 32)
-        vgic_bits_write(v, (uint32_t)intid / 32, VGIC_CLR_ACTIVE, BIT32(intid % 32));
+        vgic_bits_write(v, v, (uint32_t)intid / 32, VGIC_CLR_ACTIVE, BIT32(intid % 32));
 }
 
 /*
@@ -212,7 +212,7 @@ static void ask_to_drop(struct vcpu *t, uint32_t b, _Atomic uint32_t *drop, uint
         mark_holders(t->vm, b, inlr, VGIC_FOLD);
 }
 
-void vgic_bits_write(struct vcpu *t, uint32_t b, uint32_t reg, uint32_t bits)
+void vgic_bits_write(struct vcpu *v, struct vcpu *t, uint32_t b, uint32_t reg, uint32_t bits)
 {
     struct vgic_bank *k = vgic_bank(t, b);
     uint32_t held = VGIC_FOLD;
@@ -238,6 +238,7 @@ void vgic_bits_write(struct vcpu *t, uint32_t b, uint32_t reg, uint32_t bits)
         ask_to_drop(t, b, &k->drop_pending, bits);
         break;
     case VGIC_SET_ACTIVE:
+        vgic_fold(v); /* an active state that the guest has ended must not be taken for this one */
         bits &= ~atomic_fetch_or(&k->active, bits);
         break;
     case VGIC_CLR_ACTIVE:

@@ -42,7 +42,7 @@ struct vgic_cpu {
 
     /* From here on own core only. Masks are by INTID (hw_) or by list register (lr_). */
     uint32_t hw_active;                /* physical PPIs that are active: somebody owes each of them a deactivation */
-    uint32_t hw_kept;                  /* of hw_pending: the guest has it disabled */
+    uint32_t hw_kept;                  /* of hw_pending: disabled by the guest, or active already */
     uint32_t lr_count;                 /* list registers the hardware has */
     uint32_t lr_used;                  /* in use, as last seen */
     uint32_t lr_active;                /* active, as last seen */

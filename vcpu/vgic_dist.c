@@ -140,7 +140,7 @@ void vgicd_write(struct vcpu *v, uint32_t off, uint32_t size, uint64_t val)
         uint32_t b = (off & 0x7f) / 4;
 
         if (word_access(off, size) && b && b < VGIC_BANKS)
-            vgic_bits_write(v, b, off / 0x80, (uint32_t)val);
+            vgic_bits_write(v, v, b, off / 0x80, (uint32_t)val);
     } else if (off < VGIC_ICFGR_BASE) {
         uint32_t intid = off - VGIC_PRIO_BASE;
 

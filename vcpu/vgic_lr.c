@@ -320,6 +320,19 @@ static void spill_one(struct vcpu *v)
     atomic_fetch_and(&vgic_bank(v, b)->inlr, ~bit);
 }
 
+/*
+ * Physical PPIs that were kept and could be delivered now: the guest may have reprogrammed its timer meanwhile. They
+ * go back to the hardware, which knows whether the line is still high: settle_physical() deactivates them.
+ */
+static void give_back(struct vcpu *v)
+{
+    struct vgic_cpu *c = &v->vgic;
+
+    if (c->hw_kept)
+        atomic_fetch_and(&c->hw_pending,
+                         ~(c->hw_kept & vgic_forwarded(v->vm, &c->priv) & ~atomic_load(&c->priv.active)));
+}
+
 struct best {
     uint32_t n;
     uint32_t room;
@@ -460,6 +473,7 @@ static void refill(struct vcpu *v)
             ended(v, b, late & -late);
     }
     fold_all(v); /* what it would have this vCPU look at is gathered below in any case */
+    give_back(v);
 
     for (uint32_t left = all & ~c->lr_used; left; left &= left - 1)
         best.room++;
@@ -488,10 +502,7 @@ static void refill(struct vcpu *v)
     }
 }
 
-/*
- * Physical PPIs: what the guest has disabled is kept; what it has enabled since then is handed back to the hardware,
- * which knows whether the line is still high; and what no one is going to deactivate any more, is.
- */
+/* Physical PPIs that cannot be delivered now are kept, and those are deactivated that no one else is going to. */
 static void settle_physical(struct vcpu *v)
 {
     struct vgic_cpu *c = &v->vgic;
@@ -501,7 +512,7 @@ static void settle_physical(struct vcpu *v)
 
     for (uint32_t hw = c->lr_hw; hw; hw &= hw - 1)
         owed &= ~BIT32(c->lr_intid[lowest(hw)]);
-    c->hw_kept = pending & ~forwarded;
+    c->hw_kept = pending & ~(forwarded & ~atomic_load(&c->priv.active));
     c->hw_active &= ~owed;
     for (; owed; owed &= owed - 1)
         gic_deactivate(lowest(owed));
@@ -515,8 +526,7 @@ void vgic_sync(struct vcpu *v)
 
     if (c->lr_used)
         todo |= collect(v);
-    if (c->hw_kept)
-        atomic_fetch_and(&c->hw_pending, ~(c->hw_kept & vgic_forwarded(v->vm, &c->priv)));
+    give_back(v);
     if (!plain || !add(v, todo))
         refill(v);
     if (c->hw_active)

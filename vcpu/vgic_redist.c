@@ -100,7 +100,7 @@ void vgicr_write(struct vcpu *v, uint32_t off, uint32_t size, uint64_t val)
     }
     reg -= GICR_SGI_BASE;
     if (bits_access(reg, size))
-        vgic_bits_write(t, 0, reg / 0x80, (uint32_t)val);
+        vgic_bits_write(v, t, 0, reg / 0x80, (uint32_t)val);
     else if (prio_access(reg, size))
         vgic_prio_write(t, 0, reg - VGIC_PRIO_BASE, size, (uint32_t)val);
     else if (reg == VGIC_ICFGR_BASE + 4 && size == 4) /* SGIs are always edge-triggered */

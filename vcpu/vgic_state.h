@@ -97,7 +97,7 @@ void vgic_poke_private(struct vcpu *t, uint32_t bits, uint32_t held);
  * `reg` is the offset divided by 0x80.
  */
 uint32_t vgic_bits_read(struct vcpu *v, struct vcpu *t, uint32_t b, uint32_t reg);
-void vgic_bits_write(struct vcpu *t, uint32_t b, uint32_t reg, uint32_t bits);
+void vgic_bits_write(struct vcpu *v, struct vcpu *t, uint32_t b, uint32_t reg, uint32_t bits);
 uint32_t vgic_prio_read(struct vcpu *t, uint32_t b, uint32_t first, uint32_t size);
 void vgic_prio_write(struct vcpu *t, uint32_t b, uint32_t first, uint32_t size, uint32_t val);
 uint32_t vgic_icfgr_read(struct vcpu *t, uint32_t b, uint32_t half);

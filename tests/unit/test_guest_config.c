@@ -412,6 +412,7 @@ static void absolute(void **state)
     /* Counted from an image, an address does not come round to something below it. */
     w.kernel[0] = 0xffffffff;
     w.kernel[1] = 0xc0000000;
+    w.kernel[3] = 0x100000;
     w.ramdisk[3] = 0;
     start();
     node(&w);
