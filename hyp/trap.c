@@ -14,13 +14,18 @@
 #include "vcpu/power.h"
 #include "vcpu/sysreg.h"
 
-/* What every return to the guest looks at: news for its list registers, and whether it returns at all. */
+/* Something happened to this vCPU that its guest must not run past: its end, CPU_OFF, an interrupt. */
+static NOINLINE void news(struct vcpu *v)
+{
+    vcpu_settle(v);
+    vgic_sync(v);
+}
+
+/* One word is all that a usual exit looks at on its way back. */
 static inline void leave(struct vcpu *v)
 {
-    if (vcpu_unsettled(v))
-        vcpu_settle(v);
-    if (atomic_load_explicit(&v->vgic.dirty, memory_order_relaxed))
-        vgic_sync(v);
+    if (UNLIKELY(atomic_load_explicit(&v->vgic.dirty, memory_order_relaxed)))
+        news(v);
 }
 
 void trap_hvc(struct frame *f)
@@ -45,7 +50,7 @@ static void on_wfx(struct vcpu *v, uint64_t esr)
     skip_instruction(esr);
 }
 
-static void on_other(struct vcpu *v, uint64_t esr)
+static NOINLINE void on_other(struct vcpu *v, uint64_t esr)
 {
     v->stats->exits.other++;
     inject_undefined(esr);
@@ -62,9 +67,10 @@ void trap_sync(struct frame *f, uint64_t esr)
     void (*handler)(struct vcpu *, uint64_t) = handlers[esr_ec(esr)];
 
     (void)f;
-    if (!handler)
-        handler = on_other;
-    handler(v, esr);
+    if (UNLIKELY(!handler))
+        on_other(v, esr);
+    else
+        handler(v, esr);
     leave(v);
 }
 

@@ -60,6 +60,7 @@ struct s2_fault {
 /* What the instruction that caused a data abort does, if the syndrome tells (ISV). */
 struct access {
     bool valid;
+    bool cache_op; /* cache maintenance: never valid */
     bool write;
     bool sign_extend;
     bool reg64;   /* the register is an X register */
@@ -128,10 +129,24 @@ static inline struct s2_fault s2_fault_decode(uint64_t esr, uint64_t far, uint64
     return f;
 }
 
+static inline bool esr_far_valid(uint64_t esr)
+{
+    return !(esr & ISS_FNV);
+}
+
+/* Of a translation fault the page it is about; of any other, the highest there can be. */
+static inline ipa_t s2_fault_page(uint64_t esr, uint64_t hpfar)
+{
+    if ((field_get(ISS_FSC, esr) & ~3u) != 4)
+        return ipa(UINT64_MAX);
+    return ipa(field_get(HPFAR_FIPA, hpfar) << PAGE_SHIFT);
+}
+
 static inline struct access access_decode(uint64_t esr)
 {
     return (struct access){
-        .valid = esr_ec(esr) == EC_DABT_LOW && (esr & ISS_ISV) && !(esr & ISS_S1PTW),
+        .valid = (esr & (ISS_ISV | ISS_S1PTW)) == ISS_ISV, /* of an instruction abort bit 24 is RES0 */
+        .cache_op = esr_ec(esr) == EC_DABT_LOW && (esr & ISS_CM),
         .write = (esr & ISS_WNR) != 0,
         .sign_extend = (esr & ISS_SSE) != 0,
         .reg64 = (esr & ISS_SF) != 0,

@@ -38,6 +38,11 @@ struct s2_entry {
     unsigned level;
 };
 
+static inline _Atomic uint64_t *s2_slot(_Atomic uint64_t *table, ipa_t at, unsigned level)
+{
+    return &table[(at.v >> (39 - 9 * level)) & (S2_ENTRIES - 1)];
+}
+
 /*
  * The descriptor that decides about `at`: a leaf, or the first invalid one on the way. The caller is in an epoch.
  * Loads are acquire: what a table held when it was linked is seen.
@@ -45,34 +50,39 @@ struct s2_entry {
 static inline struct s2_entry s2_walk(const struct s2 *s, ipa_t at)
 {
     struct s2_entry e = {NULL, desc_nowhere(), 1};
-    _Atomic uint64_t *table = s->root;
 
-    if (at.v >> S2_IPA_BITS)
+    if (UNLIKELY(at.v >> S2_IPA_BITS))
         return e;
-    for (e.level = 1;; e.level++) {
-        e.slot = &table[(at.v >> (39 - 9 * e.level)) & (S2_ENTRIES - 1)];
-        e.desc = atomic_load_explicit(e.slot, memory_order_acquire);
-        if (desc_kind(e.desc, e.level) != DESC_TABLE_REF)
-            return e;
-        table = pa_ptr(desc_pa(e.desc));
-    }
+    e.slot = s2_slot(s->root, at, 1);
+    e.desc = atomic_load_explicit(e.slot, memory_order_acquire);
+    if (desc_kind(e.desc, 1) != DESC_TABLE_REF)
+        return e;
+    e.level = 2;
+    e.slot = s2_slot(pa_ptr(desc_pa(e.desc)), at, 2);
+    e.desc = atomic_load_explicit(e.slot, memory_order_acquire);
+    if (desc_kind(e.desc, 2) != DESC_TABLE_REF)
+        return e;
+    e.level = 3;
+    e.slot = s2_slot(pa_ptr(desc_pa(e.desc)), at, 3);
+    e.desc = atomic_load_explicit(e.slot, memory_order_acquire);
+    return e;
 }
 
 /* The level-2 entry of the 2 MiB around `at`, or the invalid level-1 entry above it. The caller is in an epoch. */
 static inline struct s2_entry s2_walk_block(const struct s2 *s, ipa_t at)
 {
     struct s2_entry e = {NULL, desc_nowhere(), 1};
-    _Atomic uint64_t *table = s->root;
 
     if (at.v >> S2_IPA_BITS)
         return e;
-    for (e.level = 1;; e.level++) {
-        e.slot = &table[(at.v >> (39 - 9 * e.level)) & (S2_ENTRIES - 1)];
-        e.desc = atomic_load_explicit(e.slot, memory_order_acquire);
-        if (e.level == 2 || desc_kind(e.desc, e.level) != DESC_TABLE_REF)
-            return e;
-        table = pa_ptr(desc_pa(e.desc));
-    }
+    e.slot = s2_slot(s->root, at, 1);
+    e.desc = atomic_load_explicit(e.slot, memory_order_acquire);
+    if (desc_kind(e.desc, 1) != DESC_TABLE_REF)
+        return e;
+    e.level = 2;
+    e.slot = s2_slot(pa_ptr(desc_pa(e.desc)), at, 2);
+    e.desc = atomic_load_explicit(e.slot, memory_order_acquire);
+    return e;
 }
 
 /* The record of the level-3 table that `slot` is an entry of. */

@@ -55,17 +55,27 @@ static enum s2_fault_result resolve(struct vcpu *v, const struct s2_fault *f, ui
     return result;
 }
 
-static __attribute__((noinline)) void ram_abort(struct vcpu *v, struct s2_fault f, uint64_t esr)
+static NOINLINE void nowhere(struct vcpu *v, uint64_t esr)
 {
+    v->stats->faults.nowhere++;
+    inject_external_abort(esr);
+}
+
+static NOINLINE void ram_abort(struct vcpu *v, uint64_t esr)
+{
+    struct s2_fault f = s2_fault_decode(esr, sysreg_read(far_el2), sysreg_read(hpfar_el2));
     uint32_t mmio;
 
+    if (f.kind == FAULT_EXTERNAL || f.kind == FAULT_OTHER) {
+        inject_external_abort(esr);
+        return;
+    }
     if (!s2_fault_locate(&f))
         return;
     switch (resolve(v, &f, &mmio)) {
     case S2_NOWHERE:
     case S2_MMIO: /* there is none among RAM */
-        v->stats->faults.nowhere++;
-        inject_external_abort(&f, esr);
+        nowhere(v, esr);
         break;
     case S2_NO_MEMORY:
         vm_end(v->vm, GUEST_DESTROYED, "the machine has no memory left for it");
@@ -75,40 +85,23 @@ static __attribute__((noinline)) void ram_abort(struct vcpu *v, struct s2_fault 
     }
 }
 
-static __attribute__((noinline)) void refuse(struct s2_fault f, uint64_t esr)
-{
-    inject_external_abort(&f, esr);
-}
-
 /*
- * Below RAM there are devices and holes. Tables there never change while the guest runs, so this walk needs no epoch.
- * Maintenance of a device's cache lines has nothing to do.
+ * Below RAM there are devices and holes. Tables there never change while the guest runs, so this walk needs no epoch. The
+ * ways out are tail calls: nothing is saved here on the way to a device.
  */
-static inline bool device_abort(struct vcpu *v, const struct s2_fault *f, uint64_t esr)
-{
-    struct s2_entry e = s2_walk(&v->vm->s2, f->ipa);
-
-    if (desc_kind(e.desc, e.level) != DESC_MMIO) {
-        v->stats->faults.nowhere++;
-        return false;
-    }
-    v->stats->faults.mmio++;
-    return f->cache_op || mmio_access(v, desc_small(e.desc), f->ipa, esr);
-}
-
 void abort_trap(struct vcpu *v, uint64_t esr)
 {
-    struct s2_fault f = s2_fault_decode(esr, sysreg_read(far_el2), sysreg_read(hpfar_el2));
+    ipa_t page = s2_fault_page(esr, sysreg_read(hpfar_el2));
+    struct s2_entry e;
 
     v->stats->exits.abort++;
-    if (f.kind == FAULT_TRANSLATION && f.ipa.v < v->vm->ram_base.v) {
-        if (device_abort(v, &f, esr))
-            skip_instruction(esr);
-        else
-            refuse(f, esr);
-    } else if (f.kind == FAULT_EXTERNAL || f.kind == FAULT_OTHER) {
-        refuse(f, esr);
-    } else {
-        ram_abort(v, f, esr);
+    if (page.v >= v->vm->ram_base.v) {
+        ram_abort(v, esr);
+        return;
     }
+    e = s2_walk(&v->vm->s2, page);
+    if (desc_kind(e.desc, e.level) == DESC_MMIO)
+        mmio_trap(v, desc_small(e.desc), ipa_add(page, sysreg_read(far_el2) & (PAGE_SIZE - 1)), esr);
+    else
+        nowhere(v, esr);
 }

@@ -66,10 +66,10 @@ void inject_undefined(uint64_t esr)
     inject_sync(esr_make_unknown(esr));
 }
 
-void inject_external_abort(const struct s2_fault *f, uint64_t esr)
+void inject_external_abort(uint64_t esr)
 {
-    if (f->far_valid)
-        sysreg_write(far_el1, f->far);
+    if (esr_far_valid(esr))
+        sysreg_write(far_el1, sysreg_read(far_el2));
     inject_sync(esr_make_external_abort(esr, from_el0()));
 }
 

@@ -11,8 +11,8 @@
 /* An undefined instruction: EC 0. `esr` is the syndrome of the trapped instruction, for its length. */
 void inject_undefined(uint64_t esr);
 
-/* A synchronous external abort for the access that `f` describes. */
-void inject_external_abort(const struct s2_fault *f, uint64_t esr);
+/* A synchronous external abort for the access whose stage-2 abort `esr` reports; FAR_EL2 is still that of the access. */
+void inject_external_abort(uint64_t esr);
 
 /* A virtual SError, taken when the guest unmasks it. */
 void inject_serror(void);

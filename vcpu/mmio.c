@@ -2,17 +2,19 @@
 #include "vcpu/mmio.h"
 
 #include "lib/arch.h"
+#include "vcpu/inject.h"
 
 struct device {
     uint64_t base;
-    uint64_t (*read)(struct vcpu *v, uint32_t off, uint32_t size);
+    uint64_t (*read)(struct vcpu *v, uint32_t off, uint32_t size); /* what it returns fits `size` bytes */
     void (*write)(struct vcpu *v, uint32_t off, uint32_t size, uint64_t val);
+    uint64_t pad; /* 32 bytes: found by a shift */
 };
 
 static const struct device devices[MMIO_KINDS] = {
-    [MMIO_GICD] = {VIRT_GICD, vgicd_read, vgicd_write},
-    [MMIO_GICR] = {VIRT_GICR, vgicr_read, vgicr_write},
-    [MMIO_UART] = {VIRT_UART, vuart_read, vuart_write},
+    [MMIO_GICD] = {VIRT_GICD, vgicd_read, vgicd_write, 0},
+    [MMIO_GICR] = {VIRT_GICR, vgicr_read, vgicr_write, 0},
+    [MMIO_UART] = {VIRT_UART, vuart_read, vuart_write, 0},
 };
 
 /* Whether data accesses of the guest are big-endian where it is now. */
@@ -25,39 +27,66 @@ static bool big_endian(void)
     return (sysreg_read(sctlr_el1) & (field_get(SPSR_M, spsr) == SPSR_M_EL0T ? SCTLR_E0E : SCTLR_EE)) != 0;
 }
 
-/* Devices are little-endian: a big-endian access of `size` bytes finds them the other way round. */
+/* What big_endian() can only be true with. */
+static inline bool may_be_big_endian(void)
+{
+    return (sysreg_read(sctlr_el1) & (SCTLR_EE | SCTLR_E0E)) | (sysreg_read(spsr_el2) & SPSR_NRW);
+}
+
+static inline uint64_t truncate(uint64_t v, uint32_t size)
+{
+    return v << (64 - 8 * size) >> (64 - 8 * size);
+}
+
+/* Devices are little-endian: a big-endian guest finds the bytes of an access the other way round. */
 static uint64_t swap_bytes(uint64_t v, uint32_t size)
 {
     return __builtin_bswap64(v) >> (64 - 8 * size);
 }
 
-static uint64_t truncate(uint64_t v, uint32_t size)
+static NOINLINE uint64_t unusual_read(uint64_t v, struct access a)
 {
-    return size == 8 ? v : v & (BIT(8 * size) - 1);
-}
+    uint32_t unused = 64 - 8u * a.size;
 
-static uint64_t extend(struct access a, uint64_t v)
-{
-    if (a.sign_extend && a.size < 8 && (v & BIT(8 * a.size - 1)))
-        v |= ~(BIT(8 * a.size) - 1);
+    if (big_endian())
+        v = swap_bytes(v, a.size);
+    if (a.sign_extend)
+        v = (uint64_t)((int64_t)(v << unused) >> unused);
     return a.reg64 ? v : (uint32_t)v;
 }
 
-bool mmio_access(struct vcpu *v, uint32_t kind, ipa_t at, uint64_t esr)
+static NOINLINE uint64_t unusual_write(uint64_t v, uint32_t size)
+{
+    return big_endian() ? swap_bytes(v, size) : v;
+}
+
+static NOINLINE void no_syndrome(struct access a, uint64_t esr)
+{
+    if (a.cache_op)
+        skip_instruction(esr);
+    else
+        inject_external_abort(esr);
+}
+
+void mmio_trap(struct vcpu *v, uint32_t kind, ipa_t at, uint64_t esr)
 {
     struct access a = access_decode(esr);
-    const struct device *d = &devices[kind < MMIO_KINDS ? kind : MMIO_NONE];
+    const struct device *d = &devices[kind];
     uint32_t off = (uint32_t)(at.v - d->base);
-    uint64_t val;
 
-    if (!a.valid || !d->read)
-        return false;
-    if (a.write) {
-        val = truncate(frame_get(v->frame, a.reg), a.size);
-        d->write(v, off, a.size, big_endian() ? swap_bytes(val, a.size) : val);
-    } else {
-        val = truncate(d->read(v, off, a.size), a.size);
-        frame_set(v->frame, a.reg, extend(a, big_endian() ? swap_bytes(val, a.size) : val));
+    v->stats->faults.mmio++;
+    if (UNLIKELY(!a.valid)) {
+        no_syndrome(a, esr);
+        return;
     }
-    return true;
+    skip_instruction(esr);
+    if (a.write) {
+        uint64_t val = truncate(frame_get(v->frame, a.reg), a.size);
+
+        d->write(v, off, a.size, UNLIKELY(may_be_big_endian()) ? unusual_write(val, a.size) : val);
+    } else {
+        uint64_t val = d->read(v, off, a.size);
+
+        frame_set(v->frame, a.reg, UNLIKELY(a.sign_extend || may_be_big_endian()) ? unusual_read(val, a) : val);
+    }
 }

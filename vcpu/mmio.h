@@ -5,7 +5,8 @@
 #include "vcpu/vm.h"
 
 /*
- * Does what the access with syndrome `esr`, at `at` of device `kind`, would have done there. False: it says too little of
- * itself (no valid syndrome), or it is one that reaches no device (instruction fetch, stage-1 walk).
+ * A load or store at `at`, where a descriptor of ours says device `kind` (enum mmio_kind, not MMIO_NONE): does what the
+ * access with syndrome `esr` would have done there, and steps over it. An access that says too little of itself (no valid
+ * syndrome), or cannot reach a device (fetch, stage-1 walk), gets an external abort; cache maintenance does nothing.
  */
-WARN_UNUSED bool mmio_access(struct vcpu *v, uint32_t kind, ipa_t at, uint64_t esr);
+void mmio_trap(struct vcpu *v, uint32_t kind, ipa_t at, uint64_t esr);

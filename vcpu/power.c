@@ -33,6 +33,7 @@ void vcpu_power_off(struct vcpu *v)
 {
     /* From here on another vCPU may turn it on again; its registers are set afresh then, so none need be kept. */
     atomic_store_explicit(&v->power, VCPU_OFF, memory_order_release);
+    atomic_store_explicit(&v->vgic.dirty, 1, memory_order_relaxed); /* so that the way back looks */
 }
 
 void vcpu_suspend(struct vcpu *v)
@@ -62,6 +63,7 @@ void vm_end(struct vm *vm, enum report_guest_status status, const char *reason)
         return;
     atomic_store_explicit(&vm->ending, 1, memory_order_release);
     for (uint32_t i = 0; i < vm->vcpu_count; i++) {
+        atomic_store_explicit(&vm->vcpus[i].vgic.dirty, 1, memory_order_release);
         if (vm->vcpus[i].core != this_core())
             gic_sgi(vm->vcpus[i].core, SGI_KICK);
     }

@@ -23,8 +23,7 @@
 
 /* The guest's general registers as the vectors save them. x29 down to x19 are there in a full frame only. */
 struct frame {
-    uint64_t x[31];
-    uint64_t pad;
+    uint64_t x[32]; /* x[31] is where a write to the zero register goes; it is never read */
 };
 
 enum vcpu_power {
@@ -90,6 +89,5 @@ static inline uint64_t frame_get(const struct frame *f, uint32_t reg)
 
 static inline void frame_set(struct frame *f, uint32_t reg, uint64_t v)
 {
-    if (reg != 31)
-        f->x[reg] = v;
+    f->x[reg] = v;
 }
