@@ -77,13 +77,19 @@ static bool map(uint64_t from, uint64_t to, uint64_t attributes)
 {
     while (from < to) {
         unsigned level = (from & (BLOCK_SIZE - 1)) || to - from < BLOCK_SIZE ? 3 : 2;
+        uint64_t size = level == 3 ? PAGE_SIZE : BLOCK_SIZE;
         uint64_t *e = entry(from, level);
-        uint64_t pte = from | attributes | (level == 3 ? PTE_TABLE : 0);
 
-        if (!e || ((*e & PTE_VALID) && *e != pte))
+        if (!e)
             return false;
-        *e = pte;
-        from += level == 3 ? PAGE_SIZE : BLOCK_SIZE;
+        do { /* as far as this table and this size go */
+            uint64_t pte = from | attributes | (level == 3 ? PTE_TABLE : 0);
+
+            if ((*e & PTE_VALID) && *e != pte)
+                return false;
+            *e++ = pte;
+            from += size;
+        } while (((uintptr_t)e & (PAGE_SIZE - 1)) && to - from >= size && from < to);
     }
     dsb_ishst();
     isb();

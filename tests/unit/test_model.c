@@ -55,14 +55,27 @@ static void touched(uint64_t offset, bool write)
         page[offset / PAGE_SIZE].dirty = true;
 }
 
+/* With all its requests under way a vCPU that faults again waits for the helper, which would never get to run here. */
+static bool may_ask(uint32_t vcpu)
+{
+    for (uint32_t i = 0; i < PORT_REQUESTS; i++) {
+        if (!atomic_load(&requests[world.port[vcpu].first_request + i].busy))
+            return true;
+    }
+    return false;
+}
+
 /* One access of a vCPU that does not wait: false if the page is not there yet. */
 static bool access(uint32_t vcpu, uint64_t offset, bool write)
 {
     bool queued = false;
-    enum s2_fault_result result = world_fault(vcpu, RAM + offset, write, &queued);
+    enum s2_fault_result result;
     uint8_t *p;
     uint64_t d;
 
+    if (!may_ask(vcpu))
+        return false;
+    result = world_fault(vcpu, RAM + offset, write, &queued);
     if (result == S2_WAIT || result == S2_BUSY) {
         CHECK(queued);
         waits++;
