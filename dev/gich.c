@@ -4,29 +4,29 @@
 #include "lib/arch.h"
 
 /* A list register's number is part of its encoding: one case each. */
-#define FOR_EACH_LR(X)                                                                                                 \
-    X(0, ICH_LR0_EL2)                                                                                               \
-    X(1, ICH_LR1_EL2)                                                                                               \
-    X(2, ICH_LR2_EL2)                                                                                               \
-    X(3, ICH_LR3_EL2)                                                                                               \
-    X(4, ICH_LR4_EL2)                                                                                               \
-    X(5, ICH_LR5_EL2)                                                                                               \
-    X(6, ICH_LR6_EL2)                                                                                               \
-    X(7, ICH_LR7_EL2)                                                                                               \
-    X(8, ICH_LR8_EL2)                                                                                               \
-    X(9, ICH_LR9_EL2)                                                                                               \
-    X(10, ICH_LR10_EL2)                                                                                              \
-    X(11, ICH_LR11_EL2)                                                                                              \
-    X(12, ICH_LR12_EL2)                                                                                              \
-    X(13, ICH_LR13_EL2)                                                                                              \
-    X(14, ICH_LR14_EL2)                                                                                              \
+#define FOR_EACH_LR(X)  \
+    X(0, ICH_LR0_EL2)   \
+    X(1, ICH_LR1_EL2)   \
+    X(2, ICH_LR2_EL2)   \
+    X(3, ICH_LR3_EL2)   \
+    X(4, ICH_LR4_EL2)   \
+    X(5, ICH_LR5_EL2)   \
+    X(6, ICH_LR6_EL2)   \
+    X(7, ICH_LR7_EL2)   \
+    X(8, ICH_LR8_EL2)   \
+    X(9, ICH_LR9_EL2)   \
+    X(10, ICH_LR10_EL2) \
+    X(11, ICH_LR11_EL2) \
+    X(12, ICH_LR12_EL2) \
+    X(13, ICH_LR13_EL2) \
+    X(14, ICH_LR14_EL2) \
     X(15, ICH_LR15_EL2)
 
 uint64_t gich_lr_read(uint32_t n)
 {
     switch (n) {
-#define LR_READ(i, reg)                                                                                                \
-    case i:                                                                                                            \
+#define LR_READ(i, reg) \
+    case i:             \
         return sysreg_read(reg);
         FOR_EACH_LR(LR_READ)
     default:
@@ -37,9 +37,9 @@ uint64_t gich_lr_read(uint32_t n)
 void gich_lr_write(uint32_t n, uint64_t v)
 {
     switch (n) {
-#define LR_WRITE(i, reg)                                                                                               \
-    case i:                                                                                                            \
-        sysreg_write(reg, v);                                                                                          \
+#define LR_WRITE(i, reg)      \
+    case i:                   \
+        sysreg_write(reg, v); \
         break;
         FOR_EACH_LR(LR_WRITE)
     default:

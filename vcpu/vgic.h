@@ -27,38 +27,39 @@ struct vcpu;
 
 struct vgic_bank {
     _Atomic uint32_t enable, pending, level, active, group, edge; /* edge: 1 = edge-triggered */
-    _Atomic uint32_t inlr;         /* held in some vCPU's list register now */
-    _Atomic uint32_t spilled;      /* of `active`: the guest acknowledged it, then its list register was needed */
-    _Atomic uint32_t drop_pending; /* the holder is asked to take the pending or active state out of its list register */
+    _Atomic uint32_t inlr;                                        /* held in some vCPU's list register now */
+    _Atomic uint32_t spilled; /* of `active`: the guest acknowledged it, then its list register was needed */
+    _Atomic uint32_t
+        drop_pending; /* the holder is asked to take the pending or active state out of its list register */
     _Atomic uint32_t drop_active;
     _Atomic uint8_t prio[32];
 };
 
 struct vgic_cpu {
-    struct vgic_bank priv;             /* INTIDs 0..31 */
-    _Atomic uint32_t dirty;            /* nonzero: the own core has to look before it returns to the guest */
-    _Atomic uint32_t waker;            /* GICR_WAKER.ProcessorSleep */
-    _Atomic uint32_t hw_pending;       /* physical PPIs that EL2 acknowledged and no list register holds */
+    struct vgic_bank priv;       /* INTIDs 0..31 */
+    _Atomic uint32_t dirty;      /* nonzero: the own core has to look before it returns to the guest */
+    _Atomic uint32_t waker;      /* GICR_WAKER.ProcessorSleep */
+    _Atomic uint32_t hw_pending; /* physical PPIs that EL2 acknowledged and no list register holds */
 
     /* From here on own core only. Masks are by INTID (hw_) or by list register (lr_). */
-    uint32_t hw_active;                /* physical PPIs that are active: somebody owes each of them a deactivation */
-    uint32_t hw_kept;                  /* of hw_pending: disabled by the guest, or active already */
-    uint32_t lr_count;                 /* list registers the hardware has */
-    uint32_t lr_used;                  /* in use, as last seen */
-    uint32_t lr_active;                /* active, as last seen */
-    uint32_t lr_hw;                    /* stands for a physical interrupt: ICH_LR.HW = 1 */
-    uint32_t lr_eoi;                   /* asks for maintenance at the guest's EOI */
-    uint32_t lr_latched;               /* its pending state came from `pending`, not from the input line */
-    uint64_t hcr;                      /* ICH_HCR_EL2 as last written */
+    uint32_t hw_active;  /* physical PPIs that are active: somebody owes each of them a deactivation */
+    uint32_t hw_kept;    /* of hw_pending: disabled by the guest, or active already */
+    uint32_t lr_count;   /* list registers the hardware has */
+    uint32_t lr_used;    /* in use, as last seen */
+    uint32_t lr_active;  /* active, as last seen */
+    uint32_t lr_hw;      /* stands for a physical interrupt: ICH_LR.HW = 1 */
+    uint32_t lr_eoi;     /* asks for maintenance at the guest's EOI */
+    uint32_t lr_latched; /* its pending state came from `pending`, not from the input line */
+    uint64_t hcr;        /* ICH_HCR_EL2 as last written */
     uint16_t lr_intid[VGIC_LRS_MAX];
 };
 
 struct vgic_dist {
-    _Atomic uint32_t ctlr;               /* GICD_CTLR: EnableGrp0, EnableGrp1; ARE and DS are always 1 */
+    _Atomic uint32_t ctlr; /* GICD_CTLR: EnableGrp0, EnableGrp1; ARE and DS are always 1 */
     struct vgic_bank spi[VGIC_SPI_BANKS];
-    _Atomic uint64_t router[VIRT_SPIS];  /* GICD_IROUTER<n> as the guest wrote it */
-    _Atomic uint8_t target[VIRT_SPIS];   /* what it means: a vCPU's index, or one of the two below */
-    _Atomic uint8_t holder[VIRT_SPIS];   /* while `inlr` or `spilled`: the vCPU that has it */
+    _Atomic uint64_t router[VIRT_SPIS]; /* GICD_IROUTER<n> as the guest wrote it */
+    _Atomic uint8_t target[VIRT_SPIS];  /* what it means: a vCPU's index, or one of the two below */
+    _Atomic uint8_t holder[VIRT_SPIS];  /* while `inlr` or `spilled`: the vCPU that has it */
 };
 
 #define VGIC_TARGET_ANY 0xfe  /* 1 of N */

@@ -336,7 +336,7 @@ static void give_back(struct vcpu *v)
 struct best {
     uint32_t n;
     uint32_t room;
-    bool more; /* than there is room for */
+    bool more;                  /* than there is room for */
     uint32_t key[VGIC_LRS_MAX]; /* ascending: group disabled in the CPU interface, priority, INTID */
 };
 
@@ -380,7 +380,7 @@ static void gather(struct vcpu *v, uint64_t vmcr, struct best *best)
  * The active interrupts that stay in list registers. An edge that came meanwhile makes one active and pending, which
  * needs no exit; where that does not do, the edge waits in memory for the guest's EOI.
  */
-static void settle_active(struct vcpu *v, bool more)
+static void settle_active(struct vcpu *v)
 {
     struct vgic_cpu *c = &v->vgic;
 
@@ -401,8 +401,7 @@ static void settle_active(struct vcpu *v, bool more)
             /* HW = 1 knows no EOI maintenance: EL2 deactivates the physical one itself, when this is over. */
             lr &= ~(LR_HW | LR_PINTID);
             c->lr_hw &= ~BIT32(i);
-        } else if (latch && here && !more && take_bit(&k->pending, bit)) {
-            /* With `more` it would hold up NPIE, which takes it for one that the guest is about to acknowledge. */
+        } else if (latch && here && take_bit(&k->pending, bit)) {
             lr |= LR_PENDING;
             c->lr_latched |= BIT32(i);
             latch = false;
@@ -485,7 +484,7 @@ static void refill(struct vcpu *v)
         if (best.n)
             spill_one(v);
     }
-    settle_active(v, best.more);
+    settle_active(v);
     for (uint32_t i = 0; i < best.n; i++) {
         uint32_t intid = best.key[i] & 0xffff;
 

@@ -112,22 +112,36 @@ static void cache_maintenance(void **state)
 
 static void instruction_syndrome(void **state)
 {
-    struct s2_fault f;
+    struct access a;
 
     (void)state;
     for (unsigned sas = 0; sas < 4; sas++) {
         for (unsigned reg = 0; reg < 32; reg++) {
-            f = s2_fault_decode(DABT | ISV | sas << 22 | SSE | reg << 16 | SF | TRANSLATION_L2, FAR, HPFAR);
-            assert_true(f.syndrome && f.sign_extend && f.reg64);
-            assert_int_equal(f.size, 1 << sas);
-            assert_int_equal(f.reg, reg);
+            a = access_decode(DABT | ISV | sas << 22 | SSE | reg << 16 | SF | TRANSLATION_L2);
+            assert_true(a.valid && a.sign_extend && a.reg64 && !a.write && !a.cache_op);
+            assert_int_equal(a.size, 1 << sas);
+            assert_int_equal(a.reg, reg);
         }
     }
-    f = s2_fault_decode(DABT | ISV | TRANSLATION_L2, FAR, HPFAR);
-    assert_true(f.syndrome && !f.sign_extend && !f.reg64);
-    assert_false(s2_fault_decode(DABT | TRANSLATION_L2, FAR, HPFAR).syndrome);
-    assert_false(s2_fault_decode(DABT | ISV | S1PTW | TRANSLATION_L2, FAR, HPFAR).syndrome);
-    assert_false(s2_fault_decode(IABT | ISV | TRANSLATION_L2, FAR, HPFAR).syndrome);
+    a = access_decode(DABT | ISV | WNR | TRANSLATION_L2);
+    assert_true(a.valid && a.write && !a.sign_extend && !a.reg64);
+    assert_false(access_decode(DABT | TRANSLATION_L2).valid);
+    assert_false(access_decode(DABT | ISV | S1PTW | TRANSLATION_L2).valid);
+    assert_false(access_decode(IABT | TRANSLATION_L2).valid);
+    assert_true(access_decode(DABT | CM | WNR | TRANSLATION_L2).cache_op);
+    assert_false(access_decode(DABT | CM | WNR | TRANSLATION_L2).valid);
+}
+
+/* The page of a translation fault, and nothing below any RAM for every other kind. */
+static void page_of_fault(void **state)
+{
+    (void)state;
+    assert_true(s2_fault_page(DABT | TRANSLATION_L2, HPFAR).v == 0x45678000);
+    assert_true(s2_fault_page(IABT | S1PTW | 0x04, HPFAR).v == 0x45678000);
+    assert_true(s2_fault_page(DABT | PERMISSION_L3, HPFAR).v == UINT64_MAX);
+    assert_true(s2_fault_page(DABT | ACCESS_L3, HPFAR).v == UINT64_MAX);
+    assert_true(s2_fault_page(DABT | 0x10, HPFAR).v == UINT64_MAX);
+    assert_true(esr_far_valid(DABT) && !esr_far_valid(DABT | FNV | 0x10));
 }
 
 static void sysreg(void **state)
@@ -155,12 +169,16 @@ static void sysreg(void **state)
 static void made_for_el1(void **state)
 {
     (void)state;
-    assert_true(esr_make_unknown(false) == 0);
-    assert_true(esr_make_unknown(true) == 0x02000000);
-    assert_true(esr_make_abort(false, false, true, FSC_EXTERNAL) == 0x96000010);
-    assert_true(esr_make_abort(false, true, true, FSC_EXTERNAL) == 0x92000010);
-    assert_true(esr_make_abort(true, false, true, FSC_EXTERNAL) == 0x86000010);
-    assert_true(esr_make_abort(true, true, false, FSC_EXTERNAL) == 0x80000010);
+    assert_true(esr_make_unknown(0x18 << 26) == 0);
+    assert_true(esr_make_unknown(DABT | 0x02000000 | ISV | 0x3f) == 0x02000000);
+    assert_true(esr_make_external_abort(DABT | TRANSLATION_L2, false) == 0x96000010);
+    assert_true(esr_make_external_abort(DABT | TRANSLATION_L2, true) == 0x92000010);
+    assert_true(esr_make_external_abort(IABT | TRANSLATION_L2, false) == 0x86000010);
+    assert_true(esr_make_external_abort(IABT | TRANSLATION_L2, true) == 0x82000010);
+    /* Length (known with ISV only), direction and maintenance stay; what stage 2 said of itself does not. */
+    assert_true(esr_make_external_abort(DABT | ISV | WNR | TRANSLATION_L2, true) == 0x90000050);
+    assert_true(esr_make_external_abort(DABT | CM | WNR | PERMISSION_L3, false) == 0x96000150);
+    assert_true(esr_make_external_abort(DABT | S1PTW | TRANSLATION_L2, false) == 0x96000017);
 }
 
 /* Any bits at all: nothing undefined (the sanitizers look), and what must hold for each of them. */
@@ -177,10 +195,12 @@ static void any_bits(void **state)
         struct s2_fault g = s2_fault_decode(esr, far, ~hpfar);
         struct sysreg_trap t = sysreg_trap_decode(esr);
 
-        assert_true(f.size == 1 || f.size == 2 || f.size == 4 || f.size == 8);
-        assert_true(f.reg < 32 && t.reg < 32 && t.id <= 0xffff);
+        struct access a = access_decode(esr);
+
+        assert_true(a.size == 1 || a.size == 2 || a.size == 4 || a.size == 8);
+        assert_true(a.reg < 32 && t.reg < 32 && t.id <= 0xffff);
         assert_true(f.kind <= FAULT_OTHER);
-        assert_true(!(f.fetch && f.cache_op) && !(f.fetch && f.syndrome));
+        assert_false(f.fetch && f.cache_op);
         assert_true(!(f.fetch && f.write && f.kind != FAULT_PERMISSION));
         if (!f.ipa_valid)
             assert_true(f.ipa.v == g.ipa.v);
@@ -196,6 +216,7 @@ int main(void)
         cmocka_unit_test(classes),           cmocka_unit_test(fault_status),
         cmocka_unit_test(translation_fault), cmocka_unit_test(permission_fault),
         cmocka_unit_test(cache_maintenance), cmocka_unit_test(instruction_syndrome),
+        cmocka_unit_test(page_of_fault),
         cmocka_unit_test(sysreg),            cmocka_unit_test(made_for_el1),
         cmocka_unit_test(any_bits),
     };

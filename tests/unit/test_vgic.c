@@ -18,7 +18,7 @@
 
 #define CPUS 4
 #define GROUPS 3u
-#define GICR_SGI(cpu) ((uint32_t)(cpu) * VIRT_GICR_STRIDE + 0x10000u)
+#define GICR_SGI(cpu) ((uint32_t)(cpu)*VIRT_GICR_STRIDE + 0x10000u)
 
 #define IGROUPR 0x80
 #define ISENABLER 0x100
@@ -791,6 +791,15 @@ static void test_timer_that_the_guest_does_not_want(void **state)
     fake_gich_eoi(PPI_VTIMER);
     settle();
     assert_int_equal(fake_gich_highest(), FAKE_SPURIOUS);
+    /* The other way round: it fires while the guest handles one made pending by software, and is off again by the end. */
+    redist_write(0, ISPENDR, 1u << PPI_VTIMER);
+    settle();
+    assert_int_equal(fake_gich_ack(), PPI_VTIMER);
+    tick(0, PPI_VTIMER);
+    fake_gich_eoi(PPI_VTIMER);
+    settle();
+    assert_int_equal(physically_active[0], 0);
+    assert_int_equal(fake_gich_highest(), FAKE_SPURIOUS);
     /* The guest is reset. */
     tick(0, PPI_VTIMER);
     vgic_dist_reset(&vm);
@@ -831,6 +840,34 @@ static void test_reroute(void **state)
     assert_int_equal(fake_gich_ack(), 50);
     fake_gich_eoi(50);
     settle();
+    check_invariants();
+}
+
+static void test_active_set_from_another_vcpu(void **state)
+{
+    (void)state;
+    machine(2, 4);
+    on(0);
+    dist_write(0, GROUPS);
+    enable(1, 4, 0x80);
+    vgic_sgi1r(&cpus[0], 4ull << 24 | 2);
+    settle();
+    redist_write(1, ISACTIVER, 1u << 4); /* it waits in a list register of the other: no more */
+    settle();
+    on(1);
+    assert_int_equal(fake_gich_highest(), FAKE_SPURIOUS);
+    assert_int_equal(redist_read(1, ISACTIVER), 1u << 4);
+    assert_int_equal(redist_read(1, ISPENDR), 1u << 4);
+    on(0);
+    redist_write(1, ICACTIVER, 1u << 4);
+    settle();
+    on(1);
+    assert_int_equal(fake_gich_ack(), 4);
+    on(0);
+    redist_write(1, ICACTIVER, 1u << 4); /* active in a list register of the other */
+    settle();
+    assert_int_equal(redist_read(1, ISACTIVER), 0);
+    assert_int_equal(cpus[1].vgic.lr_used, 0);
     check_invariants();
 }
 
@@ -1103,8 +1140,8 @@ static void model_compare(void)
     uint32_t got = fake_gich_highest();
 
     for (uint32_t i = 0; i < MODEL_INTIDS; i++)
-        if (candidate(i) && gich[0].vmcr & (model[i].group1 ? ICH_VMCR_VENG1 : ICH_VMCR_VENG0) && model[i].prio < limit &&
-            model[i].prio < best)
+        if (candidate(i) && gich[0].vmcr & (model[i].group1 ? ICH_VMCR_VENG1 : ICH_VMCR_VENG0) &&
+            model[i].prio < limit && model[i].prio < best)
             best = model[i].prio;
     if (best == 0xff) {
         assert_int_equal(got, FAKE_SPURIOUS);
@@ -1126,8 +1163,9 @@ static void model_compare_registers(void)
         for (uint32_t n = 0; n < 32; n++) {
             uint32_t i = b * 32 + n;
 
-            pending |= (uint32_t)(model[i].pending || (model[i].line && !model[i].edge && !(i == TIMER && model[i].active)))
-                       << n;
+            pending |=
+                (uint32_t)(model[i].pending || (model[i].line && !model[i].edge && !(i == TIMER && model[i].active)))
+                << n;
             active |= (uint32_t)model[i].active << n;
         }
         got = b ? dist_read(ISACTIVER + 4 * b) : redist_read(0, ISACTIVER);
@@ -1316,6 +1354,7 @@ int main(void)
         cmocka_unit_test(test_timer),
         cmocka_unit_test(test_timer_that_the_guest_does_not_want),
         cmocka_unit_test(test_reroute),
+        cmocka_unit_test(test_active_set_from_another_vcpu),
         cmocka_unit_test(test_one_of_n),
         cmocka_unit_test(test_off_and_on),
         cmocka_unit_test(test_group_disabled_in_the_cpu_interface_does_not_block),

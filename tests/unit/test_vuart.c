@@ -103,7 +103,7 @@ static void test_registers_keep_their_bits(void **state)
 {
     static const struct {
         uint32_t off, mask;
-    } regs[] = {{0x20, 0xff}, {IBRD, 0xffff}, {FBRD, 0x3f}, {LCR_H, 0xff},
+    } regs[] = {{0x20, 0xff}, {IBRD, 0xffff}, {FBRD, 0x3f},  {LCR_H, 0xff},
                 {CR, 0xffff}, {IFLS, 0x3f},   {IMSC, 0x7ff}, {DMACR, 7}};
 
     (void)state;

@@ -24,7 +24,8 @@
 #include "vcpu/vm.h"
 
 #define CPUS 4
-#define OPS 100000
+#define BURSTS 200
+#define OPS 500 /* a burst, on each core */
 #define SGIS 4
 #define EDGE_FIRST 40 /* SPIs 40..47 are edges */
 #define EDGES 8
@@ -59,14 +60,14 @@ static struct {
     _Atomic uint64_t work;
     _Atomic bool in_service;
 } device[LEVELS];
-static _Atomic uint32_t finished;
+static _Atomic uint32_t finished; /* two for each core and burst: it has sent all; it has seen that all arrived */
 
-#define CHECK(cond)                                                                                                    \
-    do {                                                                                                               \
-        if (!(cond)) {                                                                                                 \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                                                 \
-            abort();                                                                                                   \
-        }                                                                                                              \
+#define CHECK(cond)                                                    \
+    do {                                                               \
+        if (!(cond)) {                                                 \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond); \
+            abort();                                                   \
+        }                                                              \
     } while (0)
 
 void gic_sgi(const struct core *target, uint32_t id)
@@ -261,22 +262,24 @@ static void *run(void *arg)
     fake_gich = &g->gich;
     vgic_cpu_hw_init(g->v);
     cpu_interface_on(g);
-    for (uint32_t op = 0; op < OPS; op++) {
-        trap(g);
-        for (uint32_t i = below(g, 3); i--;)
+    for (uint32_t burst = 0; burst < BURSTS; burst++) {
+        for (uint32_t op = 0; op < OPS; op++) {
+            trap(g);
+            for (uint32_t i = below(g, 3); i--;)
+                interrupts(g);
+        }
+        atomic_fetch_add(&finished, 1);
+        limit = time(NULL) + SECONDS;
+        while (atomic_load(&finished) < CPUS * (2 * burst + 1) || !all_arrived()) {
+            CHECK(time(NULL) < limit);
             interrupts(g);
-    }
-    atomic_fetch_add(&finished, 1);
-    limit = time(NULL) + SECONDS;
-    while (atomic_load(&finished) < CPUS || !all_arrived()) {
-        CHECK(time(NULL) < limit);
-        interrupts(g);
-        sched_yield();
-    }
-    atomic_fetch_add(&finished, 1);
-    while (atomic_load(&finished) < 2 * CPUS) { /* nothing more comes */
-        interrupts(g);
-        sched_yield();
+            sched_yield();
+        }
+        atomic_fetch_add(&finished, 1);
+        while (atomic_load(&finished) < CPUS * (2 * burst + 2)) { /* the others still look */
+            interrupts(g);
+            sched_yield();
+        }
     }
     return NULL;
 }
@@ -328,7 +331,7 @@ static void test_cores_interrupt_one_another(void **state)
     for (uint32_t i = 0; i < CPUS; i++)
         for (uint32_t n = 0; n < SGIS; n++)
             taken += atomic_load(&sgi[i][n].taken);
-    assert_true(taken > OPS / 10); /* and it was about something */
+    assert_true(taken > BURSTS * OPS / 10); /* and it was about something */
 }
 
 int main(void)

@@ -12,7 +12,7 @@ struct fake_gich {
     bool tds;
     uint64_t lr[16];
     uint64_t hcr, vmcr;
-    uint32_t apr;                      /* active priorities: bit n for priority 8n */
+    uint32_t apr;                         /* active priorities: bit n for priority 8n */
     void (*deactivated)(uint32_t pintid); /* the guest ended an interrupt with HW = 1; may be NULL */
     uint64_t lr_reads, lr_writes;
 };
