@@ -43,6 +43,12 @@ static uint64_t with_offset(uint64_t desc, uint64_t pages)
     return desc_absent(desc_small(desc), desc_large(desc) + pages);
 }
 
+/* How many pages an entry one level below `level` stands for. */
+static uint64_t pages_below(unsigned level)
+{
+    return level == 1 ? BLOCK_PAGES : 1;
+}
+
 /* Replaces an invalid entry by a table whose entries say the same, one level down. */
 static bool split(_Atomic uint64_t *slot, unsigned level, struct frame_cache *frames)
 {
@@ -51,10 +57,8 @@ static bool split(_Atomic uint64_t *slot, unsigned level, struct frame_cache *fr
 
     if (!table_alloc(frames, &table))
         return false;
-    for (uint64_t i = 0; i < S2_ENTRIES; i++) {
-        uint64_t pages = i << (9 * (2 - level));
-        atomic_store_explicit(&table[i], with_offset(desc, pages), memory_order_relaxed);
-    }
+    for (uint64_t i = 0; i < S2_ENTRIES; i++)
+        atomic_store_explicit(&table[i], with_offset(desc, i * pages_below(level)), memory_order_relaxed);
     atomic_store_explicit(slot, desc_table(ptr_pa(table)), memory_order_release);
     return true;
 }

@@ -48,7 +48,7 @@ void vgic_poke_spi(struct vm *vm, uint32_t b, uint32_t bits, uint32_t held)
     if (held)
         mark_holders(vm, b, inlr, held);
     if (due)
-        due &= vgic_wanted_spi(vm, k) & ~atomic_load(&k->active);
+        due &= vgic_wanted_spi(vm, k, memory_order_seq_cst) & ~atomic_load(&k->active);
     for (; due; due &= due - 1) {
         struct vcpu *t = vgic_spi_target(vm, (b - 1) * 32 + (uint32_t)__builtin_ctz(due));
 
@@ -61,12 +61,23 @@ void vgic_poke_private(struct vcpu *t, uint32_t bits, uint32_t held)
 {
     uint32_t what = 0;
 
-    if ((atomic_load(&t->vgic.priv.inlr) | atomic_load(&t->vgic.hw_pending)) & bits)
+    if (!bits)
+        return;
+    /* From another core one cannot see what the own one is just doing with them. */
+    if (t->core != this_core() || (atomic_load(&t->vgic.priv.inlr) | atomic_load(&t->vgic.hw_pending)) & bits)
         what |= held;
-    if (vgic_wanted(t, 0) & bits)
+    if (vgic_wanted_private(t, memory_order_seq_cst) & bits)
         what |= BIT32(0);
     if (what)
         vgic_mark(t, what);
+}
+
+/* Whoever enables it looks whether it is pending, after that; so if it is seen disabled here, no more need be done. */
+static void pend_private(struct vcpu *t, uint32_t bit)
+{
+    atomic_fetch_or(&t->vgic.priv.pending, bit);
+    if (atomic_load(&t->vgic.priv.enable) & bit)
+        vgic_mark(t, BIT32(0));
 }
 
 static void poke(struct vcpu *t, uint32_t b, uint32_t bits, uint32_t held)
@@ -105,42 +116,46 @@ void vgic_set_spi_level(struct vm *vm, uint32_t intid, bool level)
 
 void vgic_set_private_pending(struct vcpu *v, uint32_t intid)
 {
-    if (intid >= 32)
-        return;
-    atomic_fetch_or(&v->vgic.priv.pending, BIT32(intid));
-    vgic_poke_private(v, BIT32(intid), BIT32(0));
+    if (intid < 32)
+        pend_private(v, BIT32(intid));
+}
+
+#define SGIR_LIST FIELD(15, 0)
+#define SGIR_AFF1 FIELD(23, 16)
+#define SGIR_INTID FIELD(27, 24)
+#define SGIR_ALL_BUT_SELF BIT(40)
+#define SGIR_OUT_OF_RANGE (FIELD(55, 44) | FIELD(39, 32)) /* Aff3, RS, Aff2 */
+
+static void send_sgi_to(struct vcpu *t, uint32_t bit, bool group0_only)
+{
+    if (!group0_only || !(atomic_load(&t->vgic.priv.group) & bit))
+        pend_private(t, bit);
 }
 
 /*
- * Affinity routing: Aff3.Aff2.Aff1 name a cluster, the list its vCPUs by Aff0. GICD_TYPER.RSS is 0, so a range selector
- * other than 0 is reserved, and reaches nobody. A vCPU that is off keeps the interrupt until it is on.
+ * Affinity routing, with the affinities of vcpu_mpidr(): Aff1 names a cluster of 16, the list its vCPUs. GICD_TYPER.RSS
+ * is 0, so a range selector other than 0 is reserved, and reaches nobody. A vCPU that is off keeps the interrupt until
+ * it is on.
  */
-static void send_sgi(struct vcpu *v, uint64_t val, bool group0_only)
+static inline void send_sgi(struct vcpu *v, uint64_t val, bool group0_only)
 {
     struct vm *vm = v->vm;
-    uint32_t bit = BIT32(field_get(FIELD(27, 24), val));
-    uint64_t list = field_get(FIELD(15, 0), val);
-    uint64_t cluster = field_put(FIELD(15, 8), field_get(FIELD(23, 16), val)) |
-                       field_put(FIELD(23, 16), field_get(FIELD(39, 32), val)) |
-                       field_put(FIELD(39, 32), field_get(FIELD(55, 48), val));
-    bool all_but_self = val & BIT(40);
+    uint32_t bit = BIT32(field_get(SGIR_INTID, val));
+    uint32_t first = 16 * (uint32_t)field_get(SGIR_AFF1, val);
 
-    if (field_get(FIELD(47, 44), val))
-        list = 0;
-    for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-        struct vcpu *t = &vm->vcpus[i];
-        uint64_t mpidr = vcpu_mpidr(i);
+    if (val & SGIR_ALL_BUT_SELF) {
+        for (uint32_t i = 0; i < vm->vcpu_count; i++)
+            if (i != v->index)
+                send_sgi_to(&vm->vcpus[i], bit, group0_only);
+        return;
+    }
+    if (val & SGIR_OUT_OF_RANGE)
+        return;
+    for (uint32_t list = (uint32_t)(val & SGIR_LIST); list; list &= list - 1) {
+        uint32_t i = first + (uint32_t)__builtin_ctz(list);
 
-        if (all_but_self) {
-            if (t == v)
-                continue;
-        } else if ((mpidr & (FIELD(39, 32) | FIELD(23, 8))) != cluster || !(list >> (mpidr & 0xf) & 1)) {
-            continue;
-        }
-        if (group0_only && atomic_load(&t->vgic.priv.group) & bit)
-            continue;
-        atomic_fetch_or(&t->vgic.priv.pending, bit);
-        vgic_poke_private(t, bit, BIT32(0));
+        if (i < vm->vcpu_count)
+            send_sgi_to(&vm->vcpus[i], bit, group0_only);
     }
 }
 
@@ -348,8 +363,5 @@ void vgic_cpu_reset(struct vcpu *v)
     atomic_store(&c->hw_pending, 0);
     c->hw_kept = 0;
     c->lr_used = 0;
-    c->lr_active = 0;
-    c->lr_hw = 0;
     c->lr_eoi = 0;
-    c->lr_latched = 0;
 }

@@ -42,16 +42,16 @@ struct vgic_cpu {
     _Atomic uint32_t hw_pending; /* physical PPIs that EL2 acknowledged and no list register holds */
 
     /* From here on own core only. Masks are by INTID (hw_) or by list register (lr_). */
-    uint32_t hw_active;  /* physical PPIs that are active: somebody owes each of them a deactivation */
-    uint32_t hw_kept;    /* of hw_pending: disabled by the guest, or active already */
-    uint32_t lr_count;   /* list registers the hardware has */
-    uint32_t lr_used;    /* in use, as last seen */
-    uint32_t lr_active;  /* active, as last seen */
-    uint32_t lr_hw;      /* stands for a physical interrupt: ICH_LR.HW = 1 */
-    uint32_t lr_eoi;     /* asks for maintenance at the guest's EOI */
-    uint32_t lr_latched; /* its pending state came from `pending`, not from the input line */
-    uint64_t hcr;        /* ICH_HCR_EL2 as last written */
-    uint16_t lr_intid[VGIC_LRS_MAX];
+    uint32_t hw_active;                /* physical PPIs that are active: somebody owes each of them a deactivation */
+    uint32_t hw_kept;                  /* of hw_pending: disabled by the guest, or active already */
+    uint32_t lr_count;                 /* list registers the hardware has; 0 while the vCPU is off */
+    uint32_t lr_used;                  /* in use, as last seen */
+    uint32_t lr_eoi;                   /* asks for maintenance at the guest's EOI */
+    struct {
+        uint16_t intid;
+        uint16_t flags;
+    } lr[VGIC_LRS_MAX];                /* what each that is in use holds */
+    uint64_t hcr;                      /* ICH_HCR_EL2 as last written */
 };
 
 struct vgic_dist {
@@ -73,15 +73,15 @@ void vgic_dist_reset(struct vm *vm);
 void vgic_cpu_reset(struct vcpu *v);
 
 /*
- * Own core, before the first entry of the guest after a reset or a CPU_ON: the CPU interface as after reset, list
- * registers loaded with what is pending. What is pending or active for a vCPU outlives CPU_OFF, as the redistributor's
- * state does in hardware.
+ * Own core, before the first entry of the guest after a reset or a CPU_ON, when its power is VCPU_ON already: the CPU
+ * interface as after reset, list registers loaded with what is pending. What is pending or active for a vCPU outlives
+ * CPU_OFF, as the redistributor's state does in hardware: no vgic_cpu_reset() there.
  */
 void vgic_cpu_hw_init(struct vcpu *v);
 
 /*
- * Own core, once the vCPU's power has left VCPU_ON and before it sleeps: everything leaves its list registers, so that
- * another vCPU can get what is routed to 1 of N.
+ * Own core, after the vCPU's power has left VCPU_ON (by a sequentially consistent store) and before it sleeps:
+ * everything leaves its list registers, so that another vCPU can get what is routed to 1 of N.
  */
 void vgic_cpu_off(struct vcpu *v);
 

@@ -448,7 +448,7 @@ static uint64_t watch(struct vcpu *v, uint64_t vmcr, bool more)
     return hcr;
 }
 
-static void refill(struct vcpu *v)
+__attribute__((noinline)) static void refill(struct vcpu *v)
 {
     struct vgic_cpu *c = &v->vgic;
     uint64_t vmcr = gich_vmcr_read();

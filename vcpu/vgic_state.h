@@ -3,9 +3,15 @@
  * What the files of the virtual GIC share among themselves. Bank 0 is the private one of a vCPU, banks 1 to 8 are the
  * SPIs of its guest: bank b holds INTIDs 32b to 32b + 31.
  *
- * All atomics here are sequentially consistent, and the design needs it in one pattern: who changes an interrupt's state
- * writes the state, then reads `inlr` to learn whom to tell; who takes or releases it writes `inlr`, then reads the
- * state. At least one of the two sees the other, so no change is missed.
+ * Two patterns order things between cores:
+ *
+ * News travels by `dirty`. Who changes something sets it afterwards; the own core clears it before it looks. What it
+ * reads then may be relaxed: if it misses a change, `dirty` is set again, and the signal is on its way.
+ *
+ * An SPI is taken by whoever sets its bit in `inlr`. Who changes its state writes the state, then reads `inlr` to learn
+ * whom to tell; who takes or releases it writes `inlr`, then reads the state. With these four sequentially consistent at
+ * least one of the two sees the other, so no change is missed. The `inlr` of a private bank is written by its own core
+ * only, and other cores tell it of every change.
  */
 #pragma once
 
@@ -48,33 +54,43 @@ static inline struct vgic_bank *vgic_bank(struct vcpu *v, uint32_t b)
 }
 
 /* Those of a bank that reach the CPU interface once they are pending: enabled, and so is their group. */
-static inline uint32_t vgic_forwarded(struct vm *vm, struct vgic_bank *k)
+static inline uint32_t vgic_forwarded(struct vm *vm, struct vgic_bank *k, memory_order order)
 {
-    uint32_t ctlr = atomic_load(&vm->vgic.ctlr);
-    uint32_t group = atomic_load(&k->group);
-    uint32_t group0 = ctlr & GICD_CTLR_GRP0 ? ~group : 0;
-    uint32_t group1 = ctlr & GICD_CTLR_GRP1 ? group : 0;
+    uint32_t ctlr = atomic_load_explicit(&vm->vgic.ctlr, order);
+    uint32_t group = atomic_load_explicit(&k->group, order);
+    uint32_t enable = atomic_load_explicit(&k->enable, order);
 
-    return atomic_load(&k->enable) & (group0 | group1);
+    if ((ctlr & (GICD_CTLR_GRP0 | GICD_CTLR_GRP1)) == (GICD_CTLR_GRP0 | GICD_CTLR_GRP1))
+        return enable;
+    return enable & ((ctlr & GICD_CTLR_GRP0 ? ~group : 0) | (ctlr & GICD_CTLR_GRP1 ? group : 0));
+}
+
+static inline uint32_t vgic_asserted(struct vgic_bank *k, memory_order order)
+{
+    return atomic_load_explicit(&k->pending, order) |
+           (atomic_load_explicit(&k->level, order) & ~atomic_load_explicit(&k->edge, order));
 }
 
 /* Those of an SPI bank that some vCPU should get. */
-static inline uint32_t vgic_wanted_spi(struct vm *vm, struct vgic_bank *k)
+static inline uint32_t vgic_wanted_spi(struct vm *vm, struct vgic_bank *k, memory_order order)
 {
-    uint32_t asserted = atomic_load(&k->pending) | (atomic_load(&k->level) & ~atomic_load(&k->edge));
+    uint32_t asserted = vgic_asserted(k, order);
 
-    return asserted ? asserted & vgic_forwarded(vm, k) : 0;
+    return asserted ? asserted & vgic_forwarded(vm, k, order) : 0;
 }
 
-/* The same for any bank as `v` sees it. */
+/* Those of its private bank that `v` should get. */
+static inline uint32_t vgic_wanted_private(struct vcpu *v, memory_order order)
+{
+    return (vgic_asserted(&v->vgic.priv, order) | atomic_load_explicit(&v->vgic.hw_pending, order)) &
+           vgic_forwarded(v->vm, &v->vgic.priv, order);
+}
+
+/* For the own core, after it has cleared `dirty`. */
 static inline uint32_t vgic_wanted(struct vcpu *v, uint32_t b)
 {
-    struct vgic_bank *k = vgic_bank(v, b);
-    uint32_t asserted = atomic_load(&k->pending) | (atomic_load(&k->level) & ~atomic_load(&k->edge));
-
-    if (b == 0)
-        asserted |= atomic_load(&v->vgic.hw_pending);
-    return asserted ? asserted & vgic_forwarded(v->vm, k) : 0;
+    return b == 0 ? vgic_wanted_private(v, memory_order_relaxed)
+                  : vgic_wanted_spi(v->vm, vgic_bank(v, b), memory_order_relaxed);
 }
 
 /* vgic.c */

@@ -232,7 +232,8 @@ def test_touch(guest, cpus):
     assert helper_sum(helped, "populated_pages") > 0
     assert helper_sum(helped, "promoted_blocks") > 0
     assert helper_sum(helped, "zeroed_pages") > 0
-    assert faults(alone)["queued"] == 0
+    if cpus == 1:  # with two, one may wait for a page that the other is filling
+        assert faults(alone)["queued"] == 0
     assert faults(alone)["fast"] > 0
     for done in (helped, alone):
         machine = done.stats["guests"][0]

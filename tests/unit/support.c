@@ -68,7 +68,9 @@ uint8_t *arena_make(uint64_t blocks)
         munmap(all, (size_t)(start - all));
     if (start + bytes < all + bytes + BLOCK_SIZE)
         munmap(start + bytes, (size_t)(all + BLOCK_SIZE - start));
+#if !defined(__SANITIZE_THREAD__) /* whose shadow of it would take several times the memory */
     memset(start, ARENA_POISON, bytes);
+#endif
     arena = start;
     arena_bytes = bytes;
     return start;

@@ -40,7 +40,7 @@ static inline uint64_t random_below(uint64_t *state, uint64_t n)
 /* Whether `act` panics; it runs in a process of its own. */
 bool panics(void (*act)(void));
 
-/* `blocks` of 2 MiB, 2 MiB aligned and full of ARENA_POISON: what is there before has to be overwritten. */
+/* `blocks` of 2 MiB, 2 MiB aligned, and (without threads) full of ARENA_POISON: whoever needs zeroes has to write them. */
 #define ARENA_POISON 0xa5
 uint8_t *arena_make(uint64_t blocks);
 void arena_drop(void);

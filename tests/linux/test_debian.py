@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Debian's own arm64 kernel as a guest: it boots, works, is typed at, and ends, and finds nothing to complain about."""
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# Without `quiet`: what the kernel has to say is part of the test.
+LOUD = "console=ttyAMA0 cryptomgr.notests"
+MOUNTS = """#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/bin
+mount -t devtmpfs dev /dev
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t tmpfs tmp /tmp
+"""
+COMPLAINTS = re.compile(r"WARNING|BUG|Oops|Call trace|Unable to handle|stall|Kernel panic|SError|lockup|Bad mode|"
+                        r"Unexpected|unhandled|Synchronous External|GICv3: .*(?:fail|not)|arch_timer: .*(?:fail|unknown)")
+
+
+def healthy(done, code=0, result="off"):
+    assert done.code == code, done.stdout + done.stderr
+    assert done.stats["result"] == result
+    complaints = [line for line in done.stdout.splitlines() if COMPLAINTS.search(line)]
+    assert not complaints, "\n".join(complaints)
+    assert "Linux version" in done.stdout  # the kernel's messages are there to be looked at
+
+
+def population(done, cpus, helpers):
+    """Where the guest's pages came from, as the launcher tells it."""
+    (guest,) = done.stats["guests"]
+    assert guest["vcpus"] == cpus
+    assert len(done.stats["helpers"]) == helpers
+    assert guest["filled_before_start"] == 0
+    assert done.stats["shared_locks_on_fault_path"] == 0
+    assert 0 < guest["touched_pages"] <= guest["ram_pages"] == 131072
+    assert guest["block_pages"] <= guest["touched_pages"]
+    if helpers:
+        assert guest["faults"]["queued"] > 0 and guest["faults"]["fast"] > 0
+        assert guest["block_pages"] >= 0.95 * guest["touched_pages"]
+        assert all(h["busy_ns"] > 0 for h in done.stats["helpers"])
+    else:
+        # Two vCPUs that meet at one page: the second waits for the first, which fills it in its own fault.
+        assert guest["faults"]["queued"] <= (guest["faults"]["fast"] // 10 if cpus > 1 else 0)
+        assert guest["faults"]["fast"] > 0
+
+
+@pytest.mark.racy
+@pytest.mark.parametrize("cpus", [1, 2, 4])
+@pytest.mark.parametrize("helpers", [0, 1])
+def test_demo(mw, debian_kernel, demo_initrd, cpus, helpers):
+    done = mw("run", "--kernel", debian_kernel, "--initrd", demo_initrd, "--append", f"{LOUD} mw.demo=1", "--cpus", cpus,
+              "--helpers", helpers)
+    healthy(done)
+    assert f"on {cpus} vCPU, " in done.stdout
+    assert "demo: ok, 64 MiB written and read back" in done.stdout
+    assert f"SMP: Total of {cpus} processors activated" in done.stdout
+    population(done, cpus, helpers)
+
+
+@pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a72", "max,pauth-impdef=on"])
+def test_cpu_types(mw, debian_kernel, demo_initrd, cpu):
+    """cortex-a57, the default, has the tests above."""
+    done = mw("run", "--kernel", debian_kernel, "--initrd", demo_initrd, "--append", f"{LOUD} mw.demo=1", "--cpus", 2,
+              "--cpu", cpu)
+    healthy(done)
+    assert "demo: ok" in done.stdout
+    population(done, 2, 1)
+
+
+def test_default_run(mw):
+    """What `make run` does where nobody types: a short workload, power-off, and not a word too many."""
+    done = mw("run")
+    assert done.code == 0, done.stdout + done.stderr
+    out = [line for line in done.stdout.replace("\r", "").splitlines() if line]
+    own = [line for line in out if line.startswith("[mw] ")]
+    told = [line for line in out if line not in own]
+    assert own
+    assert [line.split(":")[0] for line in told] == ["init", "demo", "demo"], done.stdout
+    assert told[2].startswith("demo: ok")
+
+
+@pytest.mark.parametrize("end, append, result", [
+    ("reboot -f", "", "reset"),
+    ("poweroff -f", "", "off"),
+    ("exit", "panic=-1", "reset"),  # no /init: the kernel panics, and resets at once
+])
+def test_ends(mw, debian_kernel, initramfs, end, append, result):
+    done = mw("run", "--kernel", debian_kernel, "--initrd", initramfs(f"{MOUNTS}echo init: the end is near\n{end}\n"),
+              "--append", f"console=ttyAMA0 quiet cryptomgr.notests {append}", "--cpus", 2, "--memory", "256M")
+    assert (done.code, done.stats["result"]) == (0 if result == "off" else 3, result), done.stdout + done.stderr
+    assert "init: the end is near" in done.stdout
+    assert ("Kernel panic" in done.stdout) == (append == "panic=-1")
+    if result == "reset":
+        assert "asked for a reset" in done.stderr
+
+
+def test_what_the_guest_sees(mw, debian_kernel, initramfs):
+    """The hypervisor's node, and a device tree, interrupts and CPUs as on the virt board."""
+    script = MOUNTS + r"""
+cd /proc/device-tree
+show() { echo "see: $1 = $(tr '\0' ' ' <"$1")"; }
+show hypervisor/compatible
+show compatible
+show psci/method
+show cpus/cpu@3/enable-method
+echo "see: cpus = $(ls -d cpus/cpu@* | wc -l)"
+echo "see: seed = $(wc -c <chosen/rng-seed 2>/dev/null)"
+echo "see: online = $(cat /sys/devices/system/cpu/online)"
+grep -E 'arch_timer|uart-pl011' /proc/interrupts
+echo 0 >/sys/devices/system/cpu/cpu3/online && echo "see: less = $(cat /sys/devices/system/cpu/online)"
+echo 1 >/sys/devices/system/cpu/cpu3/online && echo "see: more = $(cat /sys/devices/system/cpu/online)"
+poweroff -f
+"""
+    done = mw("run", "--kernel", debian_kernel, "--initrd", initramfs(script), "--append", LOUD, "--cpus", 4)
+    healthy(done)
+    seen = dict(re.findall(r"^see: (\S+) = (.*?) *\r?$", done.stdout, re.M))
+    assert seen["hypervisor/compatible"] == "meanwhile,hypervisor-1.0 meanwhile,hypervisor"
+    assert "dummy-virt" not in seen["compatible"]
+    assert seen["psci/method"] == "hvc" and seen["cpus/cpu@3/enable-method"] == "psci"
+    assert (seen["cpus"], seen["online"], seen["less"], seen["more"]) == ("4", "0-3", "0-2", "0-3")
+    # The kernel takes the seed out of its copy of the tree, or it is as long as it was written.
+    assert seen.get("seed", "0") in ("", "0", "32", "40"), seen
+    for device in ("arch_timer", "uart-pl011"):
+        counts = re.search(rf"^ *\d+:((?: +\d+){{4}}) .*{device}", done.stdout, re.M)
+        assert counts and sum(map(int, counts[1].split())) > 0, done.stdout
+
+
+# ---- memory
+
+FILES = 8
+COUNT = 200_000  # of lines, each file's own: about 1.3 MiB, forty times over
+
+
+def contents(n):
+    return b"".join(b"%d\n" % i for i in range(n, n + COUNT)) * 20
+
+
+@pytest.mark.racy
+def test_checksums(mw, debian_kernel, initramfs):
+    """200 MiB written and summed by two vCPUs at once, with a helper and without: the sums are the host's."""
+    script = MOUNTS + rf"""
+mount -o remount,size=400m /tmp
+cd /tmp
+make() {{
+    seq $1 $(($1 + {COUNT} - 1)) >part$1
+    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do cat part$1; done >file$1
+    sha256sum file$1 >sum$1
+    rm part$1
+}}
+for n in 1 3 5 7; do make $n; done & one=$!
+for n in 2 4 6 8; do make $n; done
+wait $one
+sha256sum file? | while read sum file; do echo "again $file $sum"; done
+cat sum? | while read sum file; do echo "first $file $sum"; done
+poweroff -f
+"""
+    initrd = initramfs(script)
+    expected = {f"file{n}": hashlib.sha256(contents(n)).hexdigest() for n in range(1, FILES + 1)}
+    for helpers in (1, 0):
+        done = mw("run", "--kernel", debian_kernel, "--initrd", initrd, "--append", LOUD, "--cpus", 2, "--helpers",
+                  helpers, timeout=120)
+        healthy(done)
+        for when in ("first", "again"):
+            assert dict(re.findall(rf"^{when} (file\d) ([0-9a-f]{{64}})\r?$", done.stdout, re.M)) == expected
+        population(done, 2, helpers)
+        assert done.stats["guests"][0]["touched_pages"] > 200 * 256
+
+
+# ---- a person at a terminal
+
+
+@pytest.fixture
+def session(tmp_path):
+    """A guest on a pseudo-terminal, at its prompt."""
+    child = pexpect.spawn(sys.executable, [str(ROOT / "tools" / "mw"), "run", "--cpus", "2", "--timeout", "90"],
+                          timeout=45, encoding="utf-8", codec_errors="replace", dimensions=(24, 200))
+    try:
+        child.expect_exact("init: first line")
+        child.expect("~ # ")
+        yield child
+    finally:
+        child.close(force=True)
+
+
+def at_prompt(session, command, answer):
+    session.sendline(command)
+    session.expect(answer)
+    session.expect("~ # ")
+
+
+def test_session(session):
+    # The shell computes what is waited for, so that the echo of what was typed does not pass for an answer.
+    at_prompt(session, "echo $((6 * 7))th", "42th")
+    at_prompt(session, "uname -m; nproc", r"aarch64\s+2\s")
+    at_prompt(session, "tr '\\0' ' ' </proc/device-tree/hypervisor/compatible; echo", "meanwhile,hypervisor-1.0 ")
+    at_prompt(session, "sleep 1; echo $((8 * 8))", "64")
+    # A line longer than a FIFO, all of it.
+    at_prompt(session, f"echo {'x' * 150} | wc -c", "151")
+    # Ctrl-C is the guest's.
+    session.sendline("sleep 1000; echo no")
+    session.sendcontrol("c")
+    session.expect("~ # ")
+    at_prompt(session, "echo still $((1 + 1))", "still 2")
+    session.sendline("poweroff -f")
+    session.expect("mw: guest: touched .* % of that in 2 MiB blocks")
+    session.expect(pexpect.EOF)
+    session.wait()
+    assert session.exitstatus == 0
+
+
+def test_session_left_by_exit(session):
+    session.sendline("exit")
+    session.expect(pexpect.EOF)
+    session.wait()
+    assert session.exitstatus == 0
+
+
+def test_session_left_by_escape(session):
+    session.send("\x01x")
+    session.expect("interrupted")
+    session.expect(pexpect.EOF)
+    session.wait()
+    assert session.exitstatus == 130
