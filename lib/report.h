@@ -69,6 +69,7 @@ struct report_helper {
     uint64_t promoted_blocks;
     uint64_t busy_ns;
     uint64_t requests;
+    uint64_t shared_locks; /* taken while a vCPU's request was served */
 } __attribute__((aligned(CACHE_LINE)));
 
 struct report {

@@ -31,9 +31,11 @@ static bool serve_demand(struct helper *h)
         h->turn = (h->turn + i + 1) % h->port_count; /* each vCPU in its turn, however fast one of them asks */
         h->pop.stats->requests++;
         h->swept = false;
-        /* `failed` is set before the waiter is woken by the completion only if memory ran out: it asks again and sees. */
-        if (!populate_serve(&h->pop, (uint32_t)number))
+        h->core->in_fault = true;
+        if (!populate_serve(&h->pop, (uint32_t)number)) /* the waiter is awake already: it asks again, and sees this */
             atomic_store_explicit(&port->failed, true, memory_order_release);
+        h->core->in_fault = false;
+        h->pop.stats->shared_locks = h->core->locks_in_fault;
         return true;
     }
     return false;

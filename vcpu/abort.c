@@ -17,6 +17,7 @@
 static enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum s2_fault_result result, uint32_t *mmio)
 {
     struct s2 *s = &v->vm->s2;
+    struct core *c = this_core();
     ticks_t from = counter_ticks();
     bool queued, slept = false;
 
@@ -26,7 +27,9 @@ static enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum 
         if (looks < SPINS || result == S2_BUSY) {
             cpu_relax();
         } else {
+            c->in_fault = false; /* whose interrupt it is, is not the fault's business */
             irq_wait(v);
+            c->in_fault = true;
             slept = true;
         }
         result = s2_fault(s, &v->port, f->ipa, f->write, mmio, &queued);
@@ -48,6 +51,7 @@ static enum s2_fault_result resolve(struct vcpu *v, const struct s2_fault *f, ui
     if (result == S2_WAIT || result == S2_BUSY)
         result = wait(v, f, result, mmio);
     c->in_fault = false;
+    v->stats->shared_locks = c->locks_in_fault;
     if (result == S2_RESUME) {
         v->stats->faults.fast += !queued;
         v->stats->faults.queued += queued;

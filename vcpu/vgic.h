@@ -42,16 +42,16 @@ struct vgic_cpu {
     _Atomic uint32_t hw_pending; /* physical PPIs that EL2 acknowledged and no list register holds */
 
     /* From here on own core only. Masks are by INTID (hw_) or by list register (lr_). */
-    uint32_t hw_active;                /* physical PPIs that are active: somebody owes each of them a deactivation */
-    uint32_t hw_kept;                  /* of hw_pending: disabled by the guest, or active already */
-    uint32_t lr_count;                 /* list registers the hardware has; 0 while the vCPU is off */
-    uint32_t lr_used;                  /* in use, as last seen */
-    uint32_t lr_eoi;                   /* asks for maintenance at the guest's EOI */
+    uint32_t hw_active; /* physical PPIs that are active: somebody owes each of them a deactivation */
+    uint32_t hw_kept;   /* of hw_pending: disabled by the guest, or active already */
+    uint32_t lr_count;  /* list registers the hardware has; 0 while the vCPU is off */
+    uint32_t lr_used;   /* in use, as last seen */
+    uint32_t lr_eoi;    /* asks for maintenance at the guest's EOI */
     struct {
         uint16_t intid;
         uint16_t flags;
-    } lr[VGIC_LRS_MAX];                /* what each that is in use holds */
-    uint64_t hcr;                      /* ICH_HCR_EL2 as last written */
+    } lr[VGIC_LRS_MAX]; /* what each that is in use holds */
+    uint64_t hcr;       /* ICH_HCR_EL2 as last written */
 };
 
 struct vgic_dist {

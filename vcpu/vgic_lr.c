@@ -52,56 +52,56 @@ static uint32_t holding(const struct vcpu *v, uint32_t b, uint32_t bits)
 }
 
 /*
- * An interrupt is free to be taken again. If this vCPU should have it, its bank goes into *todo; if another one should,
- * that one is told. Never vgic_mark(v) in here: no signal would follow it, and later ones would be held back.
+ * An SPI is free to be taken again. If this vCPU should have it, its bank goes into *todo; if another one should, that
+ * one is told. Never vgic_mark(v) in here: no signal would follow it, and later ones would be held back.
  */
-static void offer(struct vcpu *v, uint32_t b, uint32_t bit, uint32_t *todo)
+static void offer_spi(struct vcpu *v, uint32_t b, uint32_t bit, uint32_t *todo)
 {
     struct vgic_bank *k = vgic_bank(v, b);
     uint32_t n = (b - 1) * 32 + lowest(bit);
     struct vcpu *t;
 
-    if (!(vgic_wanted(v, b) & bit) || atomic_load(&k->active) & bit)
+    if (!(vgic_wanted_spi(v->vm, k, memory_order_seq_cst) & bit) || atomic_load(&k->active) & bit)
         return;
-    if (b == 0 || routed_here(v, n)) {
+    t = routed_here(v, n) ? v : vgic_spi_target(v->vm, n);
+    if (t == v)
         *todo |= BIT32(b);
-        return;
-    }
-    t = vgic_spi_target(v->vm, n);
-    if (t && t != v)
-        vgic_mark(t, BIT32(b));
     else if (t)
-        *todo |= BIT32(b);
+        vgic_mark(t, BIT32(b));
 }
 
 /* The interrupt is in no list register any more. */
 static void let_go(struct vcpu *v, uint32_t b, uint32_t bit, uint32_t *todo)
 {
-    atomic_fetch_and(&vgic_bank(v, b)->inlr, ~bit);
-    offer(v, b, bit, todo);
+    struct vgic_bank *k = vgic_bank(v, b);
+
+    if (b == 0) {
+        uint32_t inlr = atomic_load_explicit(&k->inlr, memory_order_relaxed);
+
+        atomic_store_explicit(&k->inlr, inlr & ~bit, memory_order_relaxed);
+        *todo |= BIT32(0);
+    } else {
+        atomic_fetch_and(&k->inlr, ~bit);
+        offer_spi(v, b, bit, todo);
+    }
 }
 
-static void slot_free(struct vgic_cpu *c, uint32_t i)
-{
-    uint32_t keep = ~BIT32(i);
-
-    c->lr_used &= keep;
-    c->lr_active &= keep;
-    c->lr_hw &= keep;
-    c->lr_eoi &= keep;
-    c->lr_latched &= keep;
-}
+/* vgic_cpu.lr[].flags */
+#define ACTIVE 1u  /* as last seen */
+#define HW 2u      /* stands for a physical interrupt: ICH_LR.HW = 1 */
+#define LATCHED 4u /* its pending state came from `pending`, not from the input line */
 
 /* List register i holds nothing any more. */
 static void emptied(struct vcpu *v, uint32_t i, uint32_t *todo)
 {
     struct vgic_cpu *c = &v->vgic;
-    uint32_t b = c->lr_intid[i] / 32;
-    uint32_t bit = BIT32(c->lr_intid[i] % 32);
+    uint32_t b = c->lr[i].intid / 32;
+    uint32_t bit = BIT32(c->lr[i].intid % 32);
 
-    if (c->lr_active & BIT32(i)) /* otherwise an active state in memory is one the guest wrote there */
+    c->lr_used &= ~BIT32(i);
+    c->lr_eoi &= ~BIT32(i);
+    if (c->lr[i].flags & ACTIVE) /* otherwise an active state in memory is one the guest wrote there */
         atomic_fetch_and(&vgic_bank(v, b)->active, ~bit);
-    slot_free(c, i);
     let_go(v, b, bit, todo);
 }
 
@@ -119,59 +119,83 @@ static uint32_t collect(struct vcpu *v)
 
         if (c->lr_eoi & BIT32(i))
             gich_lr_write(i, 0); /* ends its maintenance interrupt */
-        if (c->lr_hw & BIT32(i))
-            c->hw_active &= ~BIT32(c->lr_intid[i]); /* the guest's EOI has deactivated the physical one */
+        if (c->lr[i].flags & HW)
+            c->hw_active &= ~BIT32(c->lr[i].intid); /* the guest's EOI has deactivated the physical one */
         emptied(v, i, &todo);
     }
     return todo;
 }
 
-/* Takes an interrupt of bank b into list register i. False: it is no candidate any more. */
-static bool fill(struct vcpu *v, uint32_t b, uint32_t n, uint32_t i, uint32_t *todo)
+/* What was asked of an interrupt when it was in a list register, and was not seen in time. */
+static void drop_stale(struct vgic_bank *k, uint32_t bit)
+{
+    uint32_t stale = atomic_load_explicit(&k->drop_pending, memory_order_relaxed) |
+                     atomic_load_explicit(&k->drop_active, memory_order_relaxed) |
+                     atomic_load_explicit(&k->spilled, memory_order_relaxed);
+
+    if (!(stale & bit))
+        return;
+    atomic_fetch_and(&k->drop_pending, ~bit);
+    atomic_fetch_and(&k->drop_active, ~bit);
+    atomic_fetch_and(&k->spilled, ~bit);
+}
+
+/* Makes an interrupt this vCPU's own. False: another vCPU was faster, or it is no candidate any more. */
+static bool claim(struct vcpu *v, uint32_t b, uint32_t bit, uint32_t *todo)
+{
+    struct vgic_bank *k = vgic_bank(v, b);
+    uint32_t n = (b - 1) * 32 + lowest(bit);
+
+    if (b == 0) {
+        uint32_t inlr = atomic_load_explicit(&k->inlr, memory_order_relaxed);
+
+        atomic_store_explicit(&k->inlr, inlr | bit, memory_order_relaxed);
+        return true;
+    }
+    if (atomic_fetch_or(&k->inlr, bit) & bit)
+        return false;
+    atomic_store(&v->vm->vgic.holder[n], (uint8_t)v->index);
+    if (vgic_wanted_spi(v->vm, k, memory_order_seq_cst) & bit && !(atomic_load(&k->active) & bit) && routed_here(v, n))
+        return true;
+    let_go(v, b, bit, todo);
+    return false;
+}
+
+/* Takes an interrupt of bank b into list register i, if it is still a candidate. */
+static void fill(struct vcpu *v, uint32_t b, uint32_t n, uint32_t i, uint32_t *todo)
 {
     struct vgic_cpu *c = &v->vgic;
     struct vgic_bank *k = vgic_bank(v, b);
     uint32_t bit = BIT32(n);
     uint64_t lr = LR_PENDING | (b * 32 + n);
-    bool latched, hw, line;
+    uint32_t flags = 0;
+    bool edge = atomic_load_explicit(&k->edge, memory_order_relaxed) & bit;
 
-    if (atomic_fetch_or(&k->inlr, bit) & bit)
-        return false; /* another vCPU was faster */
-    if (b) {
-        atomic_store(&v->vm->vgic.holder[(b - 1) * 32 + n], (uint8_t)v->index);
-        if (!(vgic_wanted(v, b) & bit) || atomic_load(&k->active) & bit || !routed_here(v, (b - 1) * 32 + n)) {
-            let_go(v, b, bit, todo);
-            return false;
-        }
-    }
-    /* Left over from an earlier stay in a list register that ended before the request was seen. */
-    take_bit(&k->drop_pending, bit);
-    take_bit(&k->drop_active, bit);
-    take_bit(&k->spilled, bit);
-    latched = take_bit(&k->pending, bit);
-    hw = b == 0 && take_bit(&c->hw_pending, bit);
-    line = !(atomic_load(&k->edge) & bit);
-    if (!latched && !hw && !(line && atomic_load(&k->level) & bit)) {
-        let_go(v, b, bit, todo);
-        return false;
-    }
-
-    lr |= field_put(LR_PRIORITY, atomic_load(&k->prio[n]));
-    if (atomic_load(&k->group) & bit)
-        lr |= LR_GROUP1;
-    c->lr_intid[i] = (uint16_t)(b * 32 + n);
-    c->lr_used |= BIT32(i);
-    if (latched)
-        c->lr_latched |= BIT32(i);
-    if (hw) {
+    if (!claim(v, b, bit, todo))
+        return;
+    drop_stale(k, bit);
+    if (take_bit(&k->pending, bit))
+        flags |= LATCHED;
+    if (b == 0 && take_bit(&c->hw_pending, bit)) {
+        flags |= HW;
         lr |= LR_HW | field_put(LR_PINTID, n);
-        c->lr_hw |= BIT32(i);
-    } else if (line) {
+        c->lr_eoi &= ~BIT32(i);
+    } else if (!edge) {
         lr |= LR_EOI; /* to look at the line again then */
         c->lr_eoi |= BIT32(i);
     }
+    if (!flags && (edge || !(atomic_load(&k->level) & bit))) {
+        c->lr_eoi &= ~BIT32(i);
+        let_go(v, b, bit, todo);
+        return;
+    }
+    lr |= field_put(LR_PRIORITY, atomic_load_explicit(&k->prio[n], memory_order_relaxed));
+    if (atomic_load_explicit(&k->group, memory_order_relaxed) & bit)
+        lr |= LR_GROUP1;
+    c->lr[i].intid = (uint16_t)(b * 32 + n);
+    c->lr[i].flags = (uint16_t)flags;
+    c->lr_used |= BIT32(i);
     gich_lr_write(i, lr);
-    return true;
 }
 
 /*
@@ -188,14 +212,18 @@ static bool add(struct vcpu *v, uint32_t todo)
         uint32_t b = lowest(todo);
         struct vgic_bank *k = vgic_bank(v, b);
         uint32_t want = vgic_wanted(v, b);
-        uint32_t inlr = want ? atomic_load(&k->inlr) : 0;
-        uint32_t latch = atomic_load(&k->pending);
+        uint32_t inlr = atomic_load_explicit(&k->inlr, memory_order_relaxed);
 
-        if (b == 0)
-            latch |= atomic_load(&c->hw_pending);
-        if (holding(v, b, want & inlr & latch))
-            return false;
-        for (want &= ~inlr & ~atomic_load(&k->active); want; want &= want - 1) {
+        if (want & inlr) {
+            uint32_t latch = atomic_load_explicit(&k->pending, memory_order_relaxed);
+
+            if (b == 0)
+                latch |= atomic_load_explicit(&c->hw_pending, memory_order_relaxed);
+            if (holding(v, b, want & inlr & latch))
+                return false;
+        }
+        want &= ~inlr & ~atomic_load_explicit(&k->active, memory_order_relaxed);
+        for (; want; want &= want - 1) {
             uint32_t n = lowest(want);
 
             if (b && !routed_here(v, (b - 1) * 32 + n))
@@ -215,28 +243,28 @@ static bool add(struct vcpu *v, uint32_t todo)
 static void fold_one(struct vcpu *v, uint32_t i, uint32_t *todo)
 {
     struct vgic_cpu *c = &v->vgic;
-    uint32_t b = c->lr_intid[i] / 32;
-    uint32_t bit = BIT32(c->lr_intid[i] % 32);
+    uint32_t b = c->lr[i].intid / 32;
+    uint32_t bit = BIT32(c->lr[i].intid % 32);
     struct vgic_bank *k = vgic_bank(v, b);
+    uint32_t flags = c->lr[i].flags;
     uint64_t lr = gich_lr_read(i);
     bool pending = lr & LR_PENDING;
     bool active = lr & LR_ACTIVE;
 
-    if (c->lr_hw & BIT32(i) && !pending && !active)
+    if (flags & HW && !pending && !active)
         c->hw_active &= ~bit;
     if (take_bit(&k->drop_pending, bit))
         pending = false;
     if (take_bit(&k->drop_active, bit))
         active = false;
-    if (pending && c->lr_hw & BIT32(i))
+    if (pending && flags & HW)
         atomic_fetch_or(&c->hw_pending, bit);
-    if (pending && c->lr_latched & BIT32(i))
+    if (pending && flags & LATCHED)
         atomic_fetch_or(&k->pending, bit);
-    c->lr_latched &= ~BIT32(i);
     if (active) {
-        if (!(c->lr_active & BIT32(i)))
+        if (!(flags & ACTIVE))
             atomic_fetch_or(&k->active, bit);
-        c->lr_active |= BIT32(i);
+        c->lr[i].flags = (uint16_t)((flags | ACTIVE) & ~LATCHED);
         if (lr & LR_PENDING)
             gich_lr_write(i, lr & ~LR_PENDING);
     } else {
@@ -263,7 +291,8 @@ static void ended(struct vcpu *v, uint32_t b, uint32_t bit)
     take_bit(&k->drop_active, bit);
     atomic_fetch_and(&k->spilled, ~bit);
     atomic_fetch_and(&k->active, ~bit);
-    offer(v, b, bit, &todo);
+    if (b)
+        offer_spi(v, b, bit, &todo);
 }
 
 /* EOIs that met no list register: each ended the most urgent one that spilled. */
@@ -312,10 +341,11 @@ static void spill_one(struct vcpu *v)
     }
     if (worst == VGIC_LRS_MAX)
         return;
-    b = c->lr_intid[worst] / 32;
-    bit = BIT32(c->lr_intid[worst] % 32);
+    b = c->lr[worst].intid / 32;
+    bit = BIT32(c->lr[worst].intid % 32);
     gich_lr_write(worst, 0);
-    slot_free(c, worst);
+    c->lr_used &= ~BIT32(worst);
+    c->lr_eoi &= ~BIT32(worst);
     atomic_fetch_or(&vgic_bank(v, b)->spilled, bit);
     atomic_fetch_and(&vgic_bank(v, b)->inlr, ~bit);
 }
@@ -329,8 +359,8 @@ static void give_back(struct vcpu *v)
     struct vgic_cpu *c = &v->vgic;
 
     if (c->hw_kept)
-        atomic_fetch_and(&c->hw_pending,
-                         ~(c->hw_kept & vgic_forwarded(v->vm, &c->priv) & ~atomic_load(&c->priv.active)));
+        atomic_fetch_and(&c->hw_pending, ~(c->hw_kept & vgic_forwarded(v->vm, &c->priv, memory_order_relaxed) &
+                                           ~atomic_load(&c->priv.active)));
 }
 
 struct best {
@@ -386,8 +416,8 @@ static void settle_active(struct vcpu *v)
 
     for (uint32_t used = c->lr_used; used; used &= used - 1) {
         uint32_t i = lowest(used);
-        uint32_t b = c->lr_intid[i] / 32;
-        uint32_t n = c->lr_intid[i] % 32;
+        uint32_t b = c->lr[i].intid / 32;
+        uint32_t n = c->lr[i].intid % 32;
         struct vgic_bank *k = vgic_bank(v, b);
         uint32_t bit = BIT32(n);
         uint64_t old = gich_lr_read(i);
@@ -395,15 +425,15 @@ static void settle_active(struct vcpu *v)
         bool here = vgic_wanted(v, b) & bit && (b == 0 || routed_here(v, (b - 1) * 32 + n));
         bool latch = atomic_load(&k->pending) & bit;
 
-        if (c->lr_hw & BIT32(i)) {
+        if (c->lr[i].flags & HW) {
             if (!latch)
                 continue;
             /* HW = 1 knows no EOI maintenance: EL2 deactivates the physical one itself, when this is over. */
             lr &= ~(LR_HW | LR_PINTID);
-            c->lr_hw &= ~BIT32(i);
+            c->lr[i].flags &= (uint16_t)~HW;
         } else if (latch && here && take_bit(&k->pending, bit)) {
             lr |= LR_PENDING;
-            c->lr_latched |= BIT32(i);
+            c->lr[i].flags |= LATCHED;
             latch = false;
         }
         lr &= ~LR_EOI;
@@ -505,12 +535,13 @@ __attribute__((noinline)) static void refill(struct vcpu *v)
 static void settle_physical(struct vcpu *v)
 {
     struct vgic_cpu *c = &v->vgic;
-    uint32_t forwarded = vgic_forwarded(v->vm, &c->priv);
+    uint32_t forwarded = vgic_forwarded(v->vm, &c->priv, memory_order_relaxed);
     uint32_t pending = atomic_load(&c->hw_pending);
     uint32_t owed = c->hw_active & ~(pending | atomic_load(&c->priv.active));
 
-    for (uint32_t hw = c->lr_hw; hw; hw &= hw - 1)
-        owed &= ~BIT32(c->lr_intid[lowest(hw)]);
+    for (uint32_t used = owed ? c->lr_used : 0; used; used &= used - 1)
+        if (c->lr[lowest(used)].flags & HW)
+            owed &= ~BIT32(c->lr[lowest(used)].intid);
     c->hw_kept = pending & ~(forwarded & ~atomic_load(&c->priv.active));
     c->hw_active &= ~owed;
     for (; owed; owed &= owed - 1)

@@ -62,7 +62,8 @@ struct report report = {
               .wait_ns = 700,
               .shared_locks = 2}},
     .helper =
-        {{.core = 3, .zeroed_pages = 11, .populated_pages = 12, .promoted_blocks = 13, .busy_ns = 14, .requests = 15}},
+        {{.core = 3, .zeroed_pages = 11, .populated_pages = 12, .promoted_blocks = 13, .busy_ns = 14, .requests = 15,
+          .shared_locks = 8}},
 };
 
 /* The code starts one page into the image. */

@@ -238,8 +238,8 @@ def test_off(run_fake):
     assert guest["faults"] == {"fast": 11, "queued": 22, "waited": 33, "mmio": 44, "nowhere": 55}
     assert guest["exits"] == {"hvc": 66, "smc": 77, "sysreg": 88, "abort": 99, "wfx": 110, "irq": 121, "other": 132}
     assert s["helpers"] == [{"core": 3, "zeroed_pages": 11, "populated_pages": 12, "promoted_blocks": 13, "busy_ns": 14,
-                             "requests": 15}]
-    assert s["shared_locks_on_fault_path"] == 7
+                             "requests": 15, "shared_locks": 8}]
+    assert s["shared_locks_on_fault_path"] == 15
     assert (s["counter_hz"], s["entry_ticks"], s["first_guest_ticks"]) == (62500000, 1000, 3000)
     assert (s["reason"], s["image_base"]) == ("", 0x40200000)
     assert "fake: touched 4.0 of 512 MiB" in result.stderr and "helper on core 3" in result.stderr

@@ -197,7 +197,7 @@ static void check_invariants(void)
                 assert_int_equal(lr & LR_STATE, 0);
                 continue;
             }
-            assert_int_equal(intid, c->lr_intid[i]);
+            assert_int_equal(intid, c->lr[i].intid);
             assert_true(intid < 288);
             if (intid < 32) {
                 assert_false(priv >> intid & 1);

@@ -85,14 +85,14 @@ static void access(uint32_t me, uint64_t page, bool write)
         stored[me][page]++;
 }
 
-static uint64_t accesses_each;
+static uint64_t first_seed, accesses_each;
 
 static void *vcpu(void *arg)
 {
     uint32_t me = (uint32_t)(uintptr_t)arg;
 
     this_core_ptr = &cores[me];
-    rnd = seed(3) + me;
+    rnd = first_seed + me;
     for (uint64_t n = 0; n < accesses_each; n++) {
         /* All at the same places at about the same time, so that they meet. */
         uint64_t page = (n * PAGES / accesses_each + random_below(&rnd, 700)) % PAGES;
@@ -161,6 +161,7 @@ static void run(uint32_t vcpus, uint32_t helper_cores, bool by_page)
     memset(stored, 0, sizeof(stored));
     accesses = waits = busies = 0;
     naps = 0;
+    first_seed++;
     accesses_each = 20000;
     fake_wfi = nap;
     fake_arch_hook = slow;
@@ -281,5 +282,6 @@ int main(void)
         cmocka_unit_test(no_helper),
     };
 
+    first_seed = seed(3);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -297,7 +297,7 @@ static void taken_from_copiers(void **state)
     slot = (_Atomic uint64_t *)pa_ptr(table) + 3;
     for (uintptr_t i = 0; i < WRITERS; i++)
         CHECK(pthread_create(&thread[i], NULL, copier, (void *)i) == 0);
-    for (uint64_t n = 0; n < 8000; n++) {
+    for (uint64_t n = 0; n < 3000; n++) {
         uint8_t *frame = pa_ptr(pa(block_pa + 0x3000));
         uint64_t d = atomic_load(slot);
         uint64_t seen[16];

@@ -14,7 +14,7 @@ VERSION = 1
 HEAD = struct.Struct("<QII I3I 6I QQQ96sQ")
 GUEST = struct.Struct("<32sII Qqq96sQ")
 VCPU = struct.Struct("<II 5Q 7Q qqQQ")
-HELPER = struct.Struct("<II 5Q")
+HELPER = struct.Struct("<II 6Q")
 MAX_ENTRIES = 4096  # of one array: more is a damaged report
 
 RUNNING, OFF, PANIC, ENDED, NO_BOOT = range(5)
@@ -65,9 +65,9 @@ class Report:
         self.result = result
         self.reason = text(reason)
         self.guests = [self._guest(i, row, vcpu_rows) for i, row in enumerate(guest_rows)]
-        names = ("core", None, "zeroed_pages", "populated_pages", "promoted_blocks", "busy_ns", "requests")
+        names = ("core", None, "zeroed_pages", "populated_pages", "promoted_blocks", "busy_ns", "requests", "shared_locks")
         self.helpers = [{n: v for n, v in zip(names, row) if n} for row in helper_rows]
-        self.shared_locks = sum(row[-1] for row in vcpu_rows)
+        self.shared_locks = sum(row[-1] for row in vcpu_rows + helper_rows)
 
     @staticmethod
     def _guest(index, row, vcpu_rows):
