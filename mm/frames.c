@@ -17,6 +17,15 @@ static size_t bank_count RO_AFTER_INIT;
 static _Atomic uint64_t free_blocks;
 static uint64_t low_water RO_AFTER_INIT; /* free blocks below which RAM is scarce: 1/32 of what there was */
 
+/*
+ * The depot: a stack of free frames, linked through their records like a cache. The head carries a count of its changes
+ * beside the frame's number, so that a compare-and-swap fails when the same frame came back on top meanwhile.
+ */
+#define DEPOT_FRAME FIELD(35, 0) /* page number; 0: empty */
+#define DEPOT_CHANGES FIELD(63, 36)
+
+static _Atomic uint64_t depot;
+
 static bool overlaps(uint64_t base, uint64_t size, const struct range *r, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
@@ -81,6 +90,7 @@ bool frames_init(const struct range *ram, size_t ram_count, const struct range *
 {
     bank_count = 0;
     atomic_store(&free_blocks, 0);
+    atomic_store(&depot, 0);
     for (size_t i = 0; i < ram_count && bank_count < MAX_BANKS; i++) {
         if (bank_init(&banks[bank_count], &ram[i], reserved, reserved_count, map))
             bank_count++;
@@ -179,25 +189,75 @@ _Atomic uint64_t *frame_record(pa_t frame)
     return b->records + ((frame.v - b->base) >> PAGE_SHIFT);
 }
 
+static uint64_t depot_head(uint64_t old, uint64_t frame)
+{
+    return ((old & DEPOT_CHANGES) + (DEPOT_FRAME + 1)) | (frame >> PAGE_SHIFT & DEPOT_FRAME);
+}
+
+static void depot_push(pa_t frame)
+{
+    uint64_t old = atomic_load_explicit(&depot, memory_order_relaxed);
+
+    do {
+        atomic_store_explicit(frame_record(frame), (old & DEPOT_FRAME) << PAGE_SHIFT, memory_order_relaxed);
+    } while (!atomic_compare_exchange_weak_explicit(&depot, &old, depot_head(old, frame.v), memory_order_release,
+                                                    memory_order_relaxed));
+}
+
+static bool depot_pop(pa_t *out)
+{
+    uint64_t old = atomic_load_explicit(&depot, memory_order_acquire);
+    uint64_t next;
+
+    do {
+        *out = pa((old & DEPOT_FRAME) << PAGE_SHIFT);
+        if (!out->v)
+            return false;
+        /* Somebody else may pop and use it first: then this is not its link, and the exchange fails. */
+        next = atomic_load_explicit(frame_record(*out), memory_order_relaxed);
+    } while (!atomic_compare_exchange_weak_explicit(&depot, &old, depot_head(old, next), memory_order_acquire,
+                                                    memory_order_acquire));
+    return true;
+}
+
+static void cache_push(struct frame_cache *c, pa_t frame)
+{
+    atomic_store_explicit(frame_record(frame), c->head, memory_order_relaxed);
+    c->head = frame.v;
+    c->count++;
+}
+
+static pa_t cache_pop(struct frame_cache *c)
+{
+    pa_t frame = pa(c->head);
+
+    c->head = atomic_exchange_explicit(frame_record(frame), 0, memory_order_relaxed);
+    c->count--;
+    return frame;
+}
+
 bool frame_alloc(struct frame_cache *c, pa_t *out)
 {
-    if (!c->head) {
-        pa_t block;
+    pa_t block;
 
+    if (!c->head && depot_pop(out)) {
+        atomic_store_explicit(frame_record(*out), 0, memory_order_relaxed);
+        return true;
+    }
+    if (!c->head) {
         if (!frames_alloc_block(&block))
             return false;
         for (uint64_t i = BLOCK_PAGES; i > 0; i--)
-            frame_free(c, pa_add(block, (i - 1) * PAGE_SIZE));
+            cache_push(c, pa_add(block, (i - 1) * PAGE_SIZE));
     }
-    *out = pa(c->head);
-    c->head = atomic_exchange_explicit(frame_record(*out), 0, memory_order_relaxed);
-    c->count--;
+    *out = cache_pop(c);
     return true;
 }
 
 void frame_free(struct frame_cache *c, pa_t frame)
 {
-    atomic_store_explicit(frame_record(frame), c->head, memory_order_relaxed);
-    c->head = frame.v;
-    c->count++;
+    if (c->count < FRAME_CACHE_HIGH)
+        cache_push(c, frame);
+    else
+        depot_push(frame);
 }

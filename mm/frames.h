@@ -3,7 +3,8 @@
  * Physical memory: 2 MiB blocks and 4 KiB frames.
  *
  * Blocks are free bits in one bitmap per bank, claimed by compare-and-swap: no lock. 4 KiB frames come from a cache that
- * belongs to one core; a cache that runs dry splits a block. Only blocks that are RAM from end to end, and touch nothing
+ * belongs to one core. A cache that has too many gives some to a depot that all share, one that runs dry takes from
+ * there, and splits a block when the depot is empty too: frames that one core frees are not lost to the others. Only blocks that are RAM from end to end, and touch nothing
  * reserved, are ever handed out.
  *
  * Each frame has a record of 8 bytes, and the 512 records of a block fill a page. That page is zeroed when the block is
@@ -56,6 +57,8 @@ uint64_t frames_free_blocks(void);
 
 /* Enough free blocks that a fault on zeroes may take a whole one. */
 bool frames_plentiful(void);
+
+#define FRAME_CACHE_HIGH 1024u /* more than these go to the depot */
 
 /* The cache's own core. Contents of the frame are whatever they were. */
 WARN_UNUSED bool frame_alloc(struct frame_cache *c, pa_t *out);
