@@ -25,8 +25,8 @@ _start:
     .ascii  "eanwhile"              /* lib/image.h from here */
                                     /* hypervisor_size, report_offset: linker.ld */
     .section .head.config, "a"
-    .quad   0                       /* config_offset, config_size: tools/mw, when it packs */
-    .quad   0
+    .quad   0                       /* config_offset: tools/mw, when it packs */
+    .quad   0                       /* config_size: the same */
 
     .text
 
@@ -93,7 +93,7 @@ start:
      * What is written from here on with the caches off must not be overwritten later by a line that was dirty before,
      * nor read through one that was clean: write such lines back now, and drop them again before the MMU is on.
      */
-    ADRL    x9, _rodata_end
+    ADRL    x9, _rela_end           /* relocation has written from here on */
     ADRL    x10, boot_stack_end
     CACHE_RANGE civac
 
@@ -124,7 +124,7 @@ start:
     lsr     x1, x1, #2
     bl      el2map_boot
 
-    ADRL    x9, _rodata_end
+    ADRL    x9, _rela_end
     ADRL    x10, boot_stack_end
     CACHE_RANGE civac
     bl      mmu_on
@@ -145,7 +145,10 @@ set_core:
     cmp     x1, #(2 << 2)
     b.ne    1f
     msr     tpidr_el2, x0
-    mov     x1, #0x33ff             /* CPTR_EL2: nothing trapped; libfdt is built with FP */
+    mov     x1, #(1 << 31)          /* HCR_EL2.RW alone: E2H and TGE would give TCR_EL2 and TLBI other meanings */
+    msr     hcr_el2, x1
+    isb
+    mov     x1, #0x33ff             /* CPTR_EL2: FP is not trapped, libfdt is built with it */
     msr     cptr_el2, x1
     ADRL    x1, vectors
     msr     vbar_el2, x1

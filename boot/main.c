@@ -29,6 +29,14 @@ static NORETURN void give_up(const char *why)
     hyp_end(REPORT_NO_BOOT);
 }
 
+/* Without EL2 there are no per-core data, so no lock is taken: the boot core is alone. */
+static NORETURN void not_el2(uint64_t el)
+{
+    format(report.reason, sizeof(report.reason), "entered at EL%lu, not EL2", el);
+    log_panic_line("entered at EL%lu, but it needs EL2 (QEMU's virt: -M virt,virtualization=on)", el);
+    hyp_end(REPORT_NO_BOOT);
+}
+
 /* x0 may be a device tree, an ATAG list or nothing. Its first page is mapped (el2map_boot), the rest here. */
 static const void *find_dtb(uint64_t x0, size_t *size)
 {
@@ -86,6 +94,10 @@ static void read_guests(const struct image_header *image, const void *dtb)
 
         machine.guest_count =
             guest_config_read_chosen(dtb, host.chosen, &in_ram, &machine.config, machine.guests, MAX_CONFIGS);
+    }
+    if (machine.guest_count > MAX_CONFIGS) {
+        machine.unread = machine.guest_count - MAX_CONFIGS;
+        machine.guest_count = MAX_CONFIGS;
     }
 }
 
@@ -156,8 +168,7 @@ void boot_main(uint64_t x0, uint64_t entry_ticks, uint64_t image_base)
     find_console();
     if (el != 2) {
         firmware_init(host.psci == HOST_PSCI_HVC && el == 1 ? FIRMWARE_HVC : FIRMWARE_NONE);
-        log_line("entered at EL%lu, and needs EL2 (QEMU's virt: virtualization=on)", el);
-        give_up("not entered at EL2");
+        not_el2(el);
     }
     firmware_init(host.psci == HOST_PSCI_SMC ? FIRMWARE_SMC : FIRMWARE_NONE);
     if (read != HOST_DT_OK)
@@ -168,7 +179,6 @@ void boot_main(uint64_t x0, uint64_t entry_ticks, uint64_t image_base)
     if (!el2map_add(pa(host.gicd.base), host.gicd.size, EL2MAP_DEVICE) ||
         !el2map_add(pa(host.gicr.base), host.gicr.size, EL2MAP_DEVICE))
         give_up("the interrupt controller cannot be mapped");
-    machine.image_base = image_base;
     machine.gicd = host.gicd;
     machine.gicr = host.gicr;
     machine.uart_intid = host.uart_intid;
@@ -177,6 +187,8 @@ void boot_main(uint64_t x0, uint64_t entry_ticks, uint64_t image_base)
     log_quiet = machine.config.quiet;
     log_line("Meanwhile on %u cores, %lu MiB of RAM free, image at %lx", machine.cpus, frames_free_blocks() * 2,
              image_base);
+    if (machine.unread)
+        log_line("configuration: %u guests more than the %u there can be are left out", machine.unread, MAX_CONFIGS);
     if (machine.config.refused[0])
         log_line("configuration: %s", machine.config.refused);
     hyp_start(&machine);

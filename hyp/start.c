@@ -25,7 +25,7 @@ void secondary_entry(void);
 NORETURN void core_main(struct core *c);
 
 static struct populator inline_populators[MAX_CORES]; /* of vCPU cores that no helper serves */
-static struct report_helper inline_stats;             /* what those do counts as the fault's own work */
+static struct report_helper inline_stats[MAX_CORES];  /* what those do counts as the fault's own work */
 static uint64_t vtcr RO_AFTER_INIT;
 
 /* ---- the end */
@@ -89,7 +89,7 @@ static void core_init(uint32_t id, uint64_t mpidr)
     c->id = id;
     c->mpidr = mpidr;
     c->stack_top = core_stacks + (id + 1) * (CORE_STACK_GUARD + CORE_STACK_SIZE);
-    populator_init(&inline_populators[id], id, &inline_stats);
+    populator_init(&inline_populators[id], id, &inline_stats[id]);
 }
 
 static void helper_init(uint32_t index, struct core *c)
@@ -134,8 +134,9 @@ static void run_vcpu(struct core *c)
 /* Each core's life after its MMU is on. */
 void core_main(struct core *c)
 {
+    sysreg_write(vtcr_el2, vtcr); /* TLB maintenance depends on its VS bit, on a helper too */
     if (!gic_core_init())
-        panic("core %u has no redistributor", c->id);
+        panic("core %u: its redistributor is missing or does not wake", c->id);
     if (c->role == CORE_HELPER)
         helper_run(c->helper);
     if (c->role == CORE_VCPU)
@@ -145,7 +146,10 @@ void core_main(struct core *c)
 
 static void start_core(struct core *c)
 {
-    int64_t error = firmware_cpu_on(c->mpidr, pa((uint64_t)(uintptr_t)secondary_entry), (uint64_t)(uintptr_t)c);
+    int64_t error;
+
+    dcache_clean_inval_poc(c, sizeof(*c)); /* it finds its stack there with its MMU off */
+    error = firmware_cpu_on(c->mpidr, pa((uint64_t)(uintptr_t)secondary_entry), (uint64_t)(uintptr_t)c);
 
     if (error)
         panic("core %u (MPIDR %lx) does not start: PSCI error %ld", c->id, c->mpidr, error);
@@ -254,7 +258,7 @@ static void build(const struct machine *m, const struct guest_config *c, struct 
 static void build_all(const struct machine *m)
 {
     struct frame_cache *frames = &inline_populators[0].frames;
-    struct left left = {core_count - helper_count, frames_free_blocks()};
+    struct left left = {core_count - helper_count, frames_free_blocks() - 1}; /* one for their device trees */
 
     for (uint32_t i = 0; i < m->guest_count; i++)
         build(m, &m->guests[i], &left, frames);

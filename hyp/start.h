@@ -9,7 +9,6 @@
 
 /* What boot/main.c found. Boot core's; the blobs that pointers lead to stay mapped. */
 struct machine {
-    uint64_t image_base;
     const uint64_t *cpu; /* affinities, the boot core's first */
     uint32_t cpus;
     struct range gicd, gicr;
@@ -19,6 +18,7 @@ struct machine {
     struct machine_config config;
     struct guest_config guests[MAX_CONFIGS];
     uint32_t guest_count;
+    uint32_t unread; /* guests described beyond those */
 };
 
 /* Boot core: builds the guests, starts the other cores, and becomes what it is to be. */

@@ -17,14 +17,16 @@
 /* Something happened to this vCPU that its guest must not run past: its end, CPU_OFF, an interrupt. */
 static NOINLINE void news(struct vcpu *v)
 {
-    vcpu_settle(v);
+    if (atomic_load_explicit(&v->unsettled, memory_order_relaxed))
+        vcpu_settle(v);
     vgic_sync(v);
 }
 
-/* One word is all that a usual exit looks at on its way back. */
+/* Two words are all that a usual exit looks at on its way back. */
 static inline void leave(struct vcpu *v)
 {
-    if (UNLIKELY(atomic_load_explicit(&v->vgic.dirty, memory_order_relaxed)))
+    if (UNLIKELY(atomic_load_explicit(&v->vgic.dirty, memory_order_relaxed) |
+                 atomic_load_explicit(&v->unsettled, memory_order_relaxed)))
         news(v);
 }
 
@@ -61,12 +63,11 @@ static void (*const handlers[EC_COUNT])(struct vcpu *, uint64_t) = {
     [EC_IABT_LOW] = abort_trap, [EC_DABT_LOW] = abort_trap,
 };
 
-void trap_sync(struct frame *f, uint64_t esr)
+void trap_sync(uint64_t esr)
 {
     struct vcpu *v = this_vcpu();
     void (*handler)(struct vcpu *, uint64_t) = handlers[esr_ec(esr)];
 
-    (void)f;
     if (UNLIKELY(!handler))
         on_other(v, esr);
     else
@@ -74,21 +75,19 @@ void trap_sync(struct frame *f, uint64_t esr)
     leave(v);
 }
 
-void trap_irq(struct frame *f)
+void trap_irq(void)
 {
     struct vcpu *v = this_vcpu();
 
-    (void)f;
     v->stats->exits.irq++;
     irq_poll(v);
     leave(v);
 }
 
-void trap_serror(struct frame *f)
+void trap_serror(void)
 {
     struct vcpu *v = this_vcpu();
 
-    (void)f;
     v->stats->exits.other++;
     inject_serror();
     leave(v);

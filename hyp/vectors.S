@@ -71,11 +71,11 @@ vectors:
     VECTOR  guest_serror
 
 guest_sync:
-    mrs     x1, esr_el2
-    mov     x0, sp
-    lsr     x2, x1, #26
+    mrs     x0, esr_el2
+    lsr     x2, x0, #26
     cmp     x2, #EC_HVC64
     b.ne    1f
+    mov     x0, sp
     bl      trap_hvc
     b       return_caller
 1:  str     x19, [sp, #152]
@@ -94,12 +94,10 @@ guest_sync:
     b       return_caller
 
 guest_irq:
-    mov     x0, sp
     bl      trap_irq
     b       return_caller
 
 guest_serror:
-    mov     x0, sp
     bl      trap_serror
 
 return_caller:

@@ -125,6 +125,14 @@ static inline uint64_t counter_hz(void)
     return sysreg_read(cntfrq_el0);
 }
 
+/* Ticks in nanoseconds, without overflow for any span of time that ends. */
+static inline uint64_t ticks_ns(uint64_t ticks)
+{
+    uint64_t hz = counter_hz();
+
+    return ticks / hz * 1000000000u + ticks % hz * 1000000000u / hz;
+}
+
 /*
  * Where the guest's VA `far` leads, by the guest's own stage 1: right for EL0 and under PAN too, since the guest's stage
  * 1 has already checked the access. Returns PAR_EL1; the guest's own PAR_EL1 is preserved.

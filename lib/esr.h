@@ -146,7 +146,7 @@ static inline struct access access_decode(uint64_t esr)
 {
     return (struct access){
         .valid = (esr & (ISS_ISV | ISS_S1PTW)) == ISS_ISV, /* of an instruction abort bit 24 is RES0 */
-        .cache_op = esr_ec(esr) == EC_DABT_LOW && (esr & ISS_CM),
+        .cache_op = esr_ec(esr) == EC_DABT_LOW && (esr & (ISS_CM | ISS_S1PTW)) == ISS_CM,
         .write = (esr & ISS_WNR) != 0,
         .sign_extend = (esr & ISS_SSE) != 0,
         .reg64 = (esr & ISS_SF) != 0,

@@ -15,7 +15,7 @@ void panic_set_reset(void (*reset)(void))
     machine_reset = reset;
 }
 
-static void dump(void)
+static void dump(const void *caller)
 {
     struct core *c = this_core();
 
@@ -25,7 +25,7 @@ static void dump(void)
     log_panic_line("  far %016lx  hpfar %016lx  hcr %016lx", sysreg_read(far_el2), sysreg_read(hpfar_el2),
                    sysreg_read(hcr_el2));
     log_panic_line("  vttbr %016lx  sctlr %08lx", sysreg_read(vttbr_el2), sysreg_read(sctlr_el2));
-    log_panic_line("  caller %p, frame %p, image at %lx", __builtin_return_address(0), __builtin_frame_address(0),
+    log_panic_line("  caller %p, frame %p, image at %lx", caller, __builtin_frame_address(0),
                    report.image_base);
 }
 
@@ -40,7 +40,7 @@ void panic(const char *fmt, ...)
         va_end(ap);
         log_panic_line("panic: %s", report.reason);
         if ((sysreg_read(currentel) & CURRENTEL_EL) == field_put(CURRENTEL_EL, 2))
-            dump();
+            dump(__builtin_return_address(0));
         atomic_store(&report.result, REPORT_PANIC);
         dsb_sy();
         if (machine_reset)

@@ -14,7 +14,8 @@ static bool aligned(const void *a, const void *b)
     return (((uintptr_t)a | (uintptr_t)b) & 7) == 0;
 }
 
-void *memcpy(void *restrict to, const void *restrict from, size_t n)
+/* Upwards. Each step reads before it writes, and never what an earlier one has written if `to` lies below `from`. */
+static void copy_up(void *to, const void *from, size_t n)
 {
     uint8_t *t = to;
     const uint8_t *f = from;
@@ -34,6 +35,11 @@ void *memcpy(void *restrict to, const void *restrict from, size_t n)
     }
     while (n--)
         *t++ = *f++;
+}
+
+void *memcpy(void *restrict to, const void *restrict from, size_t n)
+{
+    copy_up(to, from, n);
     return to;
 }
 
@@ -42,8 +48,10 @@ void *memmove(void *to, const void *from, size_t n)
     uint8_t *t = to;
     const uint8_t *f = from;
 
-    if (t <= f || t >= f + n)
-        return memcpy(to, from, n); /* forward is right even when they overlap: it reads ahead of what it writes */
+    if (t <= f || t >= f + n) {
+        copy_up(to, from, n);
+        return to;
+    }
     while (n--)
         t[n] = f[n];
     return to;

@@ -36,8 +36,8 @@ extern const char _tables_start[], _tables_end[], _stacks_start[], _stacks_end[]
 static uint64_t tables[TABLES][512] __attribute__((section(".noinit.tables"), aligned(4096)));
 static uint32_t tables_used;
 
-uint64_t el2map_root;
-struct el2map_regs el2map_regs;
+uint64_t el2map_root RO_AFTER_INIT;
+struct el2map_regs el2map_regs RO_AFTER_INIT;
 
 static uint64_t *table_new(void)
 {

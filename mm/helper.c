@@ -170,16 +170,12 @@ static void sleep(struct helper *h)
 
 void helper_run(struct helper *h)
 {
-    uint64_t hz = counter_hz();
-
     for (;;) {
         ticks_t from = counter_ticks();
-        uint64_t ticks;
 
         while (helper_step(h))
             ;
-        ticks = counter_ticks().v - from.v;
-        h->pop.stats->busy_ns += ticks / hz * 1000000000u + ticks % hz * 1000000000u / hz;
+        h->pop.stats->busy_ns += ticks_ns(counter_ticks().v - from.v);
         sleep(h);
     }
 }

@@ -101,6 +101,8 @@ static _Atomic uint64_t *build_table(struct populator *p, uint64_t old, unsigned
     _Atomic uint64_t *table;
     pa_t frame;
 
+    if (level == 1 && old != 0)
+        panic("a source at level 1: s2_set_range() makes none");
     if (!frame_alloc(&p->frames, &frame))
         return NULL;
     table = pa_ptr(frame);

@@ -19,7 +19,7 @@ static enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum 
     struct s2 *s = &v->vm->s2;
     struct core *c = this_core();
     ticks_t from = counter_ticks();
-    bool queued, slept = false;
+    bool queued = true, slept = false;
 
     for (uint32_t looks = 0; result == S2_WAIT || result == S2_BUSY; looks++) {
         if (atomic_load_explicit(&v->vm->ending, memory_order_relaxed))
@@ -35,7 +35,7 @@ static enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum 
         result = s2_fault(s, &v->port, f->ipa, f->write, mmio, &queued);
     }
     v->stats->faults.waited += slept;
-    v->stats->wait_ns += (counter_ticks().v - from.v) * 1000000000u / counter_hz();
+    v->stats->wait_ns += ticks_ns(counter_ticks().v - from.v);
     return result;
 }
 

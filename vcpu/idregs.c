@@ -72,7 +72,6 @@ static const uint64_t shown[8][8] = {
         },
 };
 
-/* Fields whose "not there" is 0xf: TGran4 and TGran64 pass; BBM and the rest are plain. */
 #define PARANGE_48 5
 
 uint64_t idregs_filter(uint32_t crm, uint32_t op2, uint64_t raw)

@@ -33,7 +33,7 @@ void vcpu_power_off(struct vcpu *v)
 {
     /* From here on another vCPU may turn it on again; its registers are set afresh then, so none need be kept. */
     atomic_store_explicit(&v->power, VCPU_OFF, memory_order_release);
-    atomic_store_explicit(&v->vgic.dirty, 1, memory_order_relaxed); /* so that the way back looks */
+    atomic_store_explicit(&v->unsettled, 1, memory_order_relaxed);
 }
 
 void vcpu_suspend(struct vcpu *v)
@@ -57,17 +57,23 @@ void vm_end(struct vm *vm, enum report_guest_status status, const char *reason)
 {
     uint32_t running = GUEST_RUNNING;
 
-    if (reason)
-        format(vm->stats->reason, sizeof(vm->stats->reason), "%s", reason);
     if (!atomic_compare_exchange_strong(&vm->stats->status, &running, (uint32_t)status))
         return;
+    if (reason)
+        format(vm->stats->reason, sizeof(vm->stats->reason), "%s", reason);
     atomic_store_explicit(&vm->ending, 1, memory_order_release);
     for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-        atomic_store_explicit(&vm->vcpus[i].vgic.dirty, 1, memory_order_release);
+        atomic_store_explicit(&vm->vcpus[i].unsettled, 1, memory_order_release);
         if (vm->vcpus[i].core != this_core())
             gic_sgi(vm->vcpus[i].core, SGI_KICK);
     }
     on_end(vm, all_ended());
+}
+
+static bool at_rest(const struct vcpu *v)
+{
+    return atomic_load_explicit(&v->power, memory_order_relaxed) != VCPU_ON ||
+           atomic_load_explicit(&v->vm->ending, memory_order_relaxed);
 }
 
 static void start(struct vcpu *v)
@@ -80,7 +86,9 @@ static void start(struct vcpu *v)
 
 void vcpu_settle(struct vcpu *v)
 {
-    while (vcpu_unsettled(v)) {
+    /* Cleared before the look: what comes later sets it again. */
+    atomic_exchange_explicit(&v->unsettled, 0, memory_order_acquire);
+    while (at_rest(v)) {
         /* Acquire: entry and context, which the winner wrote before. A guest that ended starts nothing any more. */
         if (!atomic_load_explicit(&v->vm->ending, memory_order_relaxed) &&
             atomic_load_explicit(&v->power, memory_order_acquire) == VCPU_ON_PENDING)

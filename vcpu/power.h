@@ -29,14 +29,7 @@ void vcpu_suspend(struct vcpu *v);
 void vm_end(struct vm *vm, enum report_guest_status status, const char *reason);
 
 /* Own core: called before a return to the guest. Waits for CPU_ON while the vCPU is off; parks it when the guest ended. */
-void vcpu_settle(struct vcpu *v);
-
-/* Whether it has to be called: all that a usual exit pays for it. */
-static inline bool vcpu_unsettled(const struct vcpu *v)
-{
-    return atomic_load_explicit(&v->power, memory_order_relaxed) != VCPU_ON ||
-           atomic_load_explicit(&v->vm->ending, memory_order_relaxed);
-}
+void vcpu_settle(struct vcpu *v); /* has to be called when v->unsettled is set */
 
 /* Boot core, at start: who is told that a guest has ended. When it was the last one, the call does not return. */
 void power_on_end(void (*fn)(struct vm *vm, bool last));

@@ -22,6 +22,10 @@
 #include "dev/gich.h"
 #include "lib/arch.h"
 
+/* On the way of every tick and every SGI: with b = 0 known when it is compiled, most of it goes away. */
+#define INLINE inline __attribute__((always_inline))
+#define NOINLINE __attribute__((noinline))
+
 static uint32_t lowest(uint32_t bits)
 {
     return (uint32_t)__builtin_ctz(bits);
@@ -52,26 +56,27 @@ static uint32_t holding(const struct vcpu *v, uint32_t b, uint32_t bits)
 }
 
 /*
- * An SPI is free to be taken again. If this vCPU should have it, its bank goes into *todo; if another one should, that
- * one is told. Never vgic_mark(v) in here: no signal would follow it, and later ones would be held back.
+ * An SPI is free to be taken again. If another vCPU should have it, that one is told; if this one should, its bank is
+ * returned. Never vgic_mark(v) in here: no signal would follow it, and later ones would be held back.
  */
-static void offer_spi(struct vcpu *v, uint32_t b, uint32_t bit, uint32_t *todo)
+static uint32_t offer_spi(struct vcpu *v, uint32_t b, uint32_t bit)
 {
     struct vgic_bank *k = vgic_bank(v, b);
     uint32_t n = (b - 1) * 32 + lowest(bit);
     struct vcpu *t;
 
     if (!(vgic_wanted_spi(v->vm, k, memory_order_seq_cst) & bit) || atomic_load(&k->active) & bit)
-        return;
+        return 0;
     t = routed_here(v, n) ? v : vgic_spi_target(v->vm, n);
     if (t == v)
-        *todo |= BIT32(b);
-    else if (t)
+        return BIT32(b);
+    if (t)
         vgic_mark(t, BIT32(b));
+    return 0;
 }
 
-/* The interrupt is in no list register any more. */
-static void let_go(struct vcpu *v, uint32_t b, uint32_t bit, uint32_t *todo)
+/* The interrupt is in no list register any more. Returns its bank if this vCPU has to look at it. */
+static INLINE uint32_t let_go(struct vcpu *v, uint32_t b, uint32_t bit)
 {
     struct vgic_bank *k = vgic_bank(v, b);
 
@@ -79,11 +84,10 @@ static void let_go(struct vcpu *v, uint32_t b, uint32_t bit, uint32_t *todo)
         uint32_t inlr = atomic_load_explicit(&k->inlr, memory_order_relaxed);
 
         atomic_store_explicit(&k->inlr, inlr & ~bit, memory_order_relaxed);
-        *todo |= BIT32(0);
-    } else {
-        atomic_fetch_and(&k->inlr, ~bit);
-        offer_spi(v, b, bit, todo);
+        return BIT32(0);
     }
+    atomic_fetch_and(&k->inlr, ~bit);
+    return offer_spi(v, b, bit);
 }
 
 /* vgic_cpu.lr[].flags */
@@ -91,43 +95,52 @@ static void let_go(struct vcpu *v, uint32_t b, uint32_t bit, uint32_t *todo)
 #define HW 2u      /* stands for a physical interrupt: ICH_LR.HW = 1 */
 #define LATCHED 4u /* its pending state came from `pending`, not from the input line */
 
-/* List register i holds nothing any more. */
-static void emptied(struct vcpu *v, uint32_t i, uint32_t *todo)
+/* List register i does not hold this interrupt any more. Returns its bank if this vCPU has to look at it. */
+static INLINE uint32_t emptied(struct vcpu *v, uint32_t b, uint32_t bit, uint32_t i)
 {
     struct vgic_cpu *c = &v->vgic;
-    uint32_t b = c->lr[i].intid / 32;
-    uint32_t bit = BIT32(c->lr[i].intid % 32);
 
     c->lr_used &= ~BIT32(i);
     c->lr_eoi &= ~BIT32(i);
     if (c->lr[i].flags & ACTIVE) /* otherwise an active state in memory is one the guest wrote there */
         atomic_fetch_and(&vgic_bank(v, b)->active, ~bit);
-    let_go(v, b, bit, todo);
+    return let_go(v, b, bit);
 }
 
-/* Finds the list registers that the guest has emptied. Returns the banks that have something for this vCPU in return. */
-static uint32_t collect(struct vcpu *v)
+/*
+ * Finds the list registers that the guest has emptied, or those of them that hold private interrupts. Returns the banks
+ * that this vCPU has to look at.
+ */
+static INLINE uint32_t collect_some(struct vcpu *v, bool private_only)
 {
     struct vgic_cpu *c = &v->vgic;
     uint32_t todo = 0;
     uint32_t gone = (uint32_t)gich_elrsr();
 
-    if (c->lr_eoi)
+    if (!private_only && c->lr_eoi)
         gone |= (uint32_t)gich_eisr();
     for (gone &= c->lr_used; gone; gone &= gone - 1) {
         uint32_t i = lowest(gone);
+        uint32_t intid = c->lr[i].intid;
 
-        if (c->lr_eoi & BIT32(i))
+        if (private_only && intid >= 32)
+            continue;
+        if (!private_only && c->lr_eoi & BIT32(i))
             gich_lr_write(i, 0); /* ends its maintenance interrupt */
         if (c->lr[i].flags & HW)
-            c->hw_active &= ~BIT32(c->lr[i].intid); /* the guest's EOI has deactivated the physical one */
-        emptied(v, i, &todo);
+            c->hw_active &= ~BIT32(intid); /* the guest's EOI has deactivated the physical one */
+        todo |= emptied(v, private_only ? 0 : intid / 32, BIT32(intid % 32), i);
     }
     return todo;
 }
 
+static uint32_t collect(struct vcpu *v)
+{
+    return v->vgic.lr_used ? collect_some(v, false) : 0;
+}
+
 /* What was asked of an interrupt when it was in a list register, and was not seen in time. */
-static void drop_stale(struct vgic_bank *k, uint32_t bit)
+static INLINE void drop_stale(struct vgic_bank *k, uint32_t bit)
 {
     uint32_t stale = atomic_load_explicit(&k->drop_pending, memory_order_relaxed) |
                      atomic_load_explicit(&k->drop_active, memory_order_relaxed) |
@@ -140,29 +153,11 @@ static void drop_stale(struct vgic_bank *k, uint32_t bit)
     atomic_fetch_and(&k->spilled, ~bit);
 }
 
-/* Makes an interrupt this vCPU's own. False: another vCPU was faster, or it is no candidate any more. */
-static bool claim(struct vcpu *v, uint32_t b, uint32_t bit, uint32_t *todo)
-{
-    struct vgic_bank *k = vgic_bank(v, b);
-    uint32_t n = (b - 1) * 32 + lowest(bit);
-
-    if (b == 0) {
-        uint32_t inlr = atomic_load_explicit(&k->inlr, memory_order_relaxed);
-
-        atomic_store_explicit(&k->inlr, inlr | bit, memory_order_relaxed);
-        return true;
-    }
-    if (atomic_fetch_or(&k->inlr, bit) & bit)
-        return false;
-    atomic_store(&v->vm->vgic.holder[n], (uint8_t)v->index);
-    if (vgic_wanted_spi(v->vm, k, memory_order_seq_cst) & bit && !(atomic_load(&k->active) & bit) && routed_here(v, n))
-        return true;
-    let_go(v, b, bit, todo);
-    return false;
-}
-
-/* Takes an interrupt of bank b into list register i, if it is still a candidate. */
-static void fill(struct vcpu *v, uint32_t b, uint32_t n, uint32_t i, uint32_t *todo)
+/*
+ * Takes an interrupt of bank b into list register i, if it is still a candidate. Returns the bank if this vCPU has to
+ * look at it again: its state changes under our hands.
+ */
+static INLINE uint32_t fill(struct vcpu *v, uint32_t b, uint32_t n, uint32_t i)
 {
     struct vgic_cpu *c = &v->vgic;
     struct vgic_bank *k = vgic_bank(v, b);
@@ -171,76 +166,92 @@ static void fill(struct vcpu *v, uint32_t b, uint32_t n, uint32_t i, uint32_t *t
     uint32_t flags = 0;
     bool edge = atomic_load_explicit(&k->edge, memory_order_relaxed) & bit;
 
-    if (!claim(v, b, bit, todo))
-        return;
+    if (b == 0) {
+        uint32_t inlr = atomic_load_explicit(&k->inlr, memory_order_relaxed);
+
+        atomic_store_explicit(&k->inlr, inlr | bit, memory_order_relaxed);
+    } else {
+        uint32_t spi = (b - 1) * 32 + n;
+
+        if (atomic_fetch_or(&k->inlr, bit) & bit)
+            return 0; /* another vCPU was faster */
+        atomic_store(&v->vm->vgic.holder[spi], (uint8_t)v->index);
+        if (!(vgic_wanted_spi(v->vm, k, memory_order_seq_cst) & bit) || atomic_load(&k->active) & bit ||
+            !routed_here(v, spi))
+            return let_go(v, b, bit);
+    }
     drop_stale(k, bit);
     if (take_bit(&k->pending, bit))
         flags |= LATCHED;
     if (b == 0 && take_bit(&c->hw_pending, bit)) {
         flags |= HW;
         lr |= LR_HW | field_put(LR_PINTID, n);
-        c->lr_eoi &= ~BIT32(i);
     } else if (!edge) {
         lr |= LR_EOI; /* to look at the line again then */
-        c->lr_eoi |= BIT32(i);
     }
-    if (!flags && (edge || !(atomic_load(&k->level) & bit))) {
-        c->lr_eoi &= ~BIT32(i);
-        let_go(v, b, bit, todo);
-        return;
-    }
+    if (!flags && (edge || !(atomic_load(&k->level) & bit)))
+        return let_go(v, b, bit);
+
     lr |= field_put(LR_PRIORITY, atomic_load_explicit(&k->prio[n], memory_order_relaxed));
     if (atomic_load_explicit(&k->group, memory_order_relaxed) & bit)
         lr |= LR_GROUP1;
     c->lr[i].intid = (uint16_t)(b * 32 + n);
     c->lr[i].flags = (uint16_t)flags;
     c->lr_used |= BIT32(i);
+    if (!(flags & HW) && !edge)
+        c->lr_eoi |= BIT32(i);
     gich_lr_write(i, lr);
+    return 0;
 }
 
+#define TOO_MUCH VGIC_FOLD
+
 /*
- * Puts what is new in the banks `todo` into free list registers. False: that does not do, because one of them is in a
- * list register already or because there are too few.
+ * Puts what is new in bank b into free list registers. Anything but 0: that does not do, because there are too few, or
+ * because one of them is in a list register already.
  */
-static bool add(struct vcpu *v, uint32_t todo)
+static INLINE uint32_t add_bank(struct vcpu *v, uint32_t b)
 {
     struct vgic_cpu *c = &v->vgic;
+    struct vgic_bank *k = vgic_bank(v, b);
+    uint32_t inlr = atomic_load_explicit(&k->inlr, memory_order_relaxed);
+    uint32_t want = vgic_wanted(v, b);
     uint32_t all = BIT32(c->lr_count) - 1;
     uint32_t again = 0;
 
-    for (todo &= BIT32(VGIC_BANKS) - 1; todo; todo &= todo - 1) {
-        uint32_t b = lowest(todo);
-        struct vgic_bank *k = vgic_bank(v, b);
-        uint32_t want = vgic_wanted(v, b);
-        uint32_t inlr = atomic_load_explicit(&k->inlr, memory_order_relaxed);
+    if (want & inlr) {
+        uint32_t latch = atomic_load_explicit(&k->pending, memory_order_relaxed);
 
-        if (want & inlr) {
-            uint32_t latch = atomic_load_explicit(&k->pending, memory_order_relaxed);
-
-            if (b == 0)
-                latch |= atomic_load_explicit(&c->hw_pending, memory_order_relaxed);
-            if (holding(v, b, want & inlr & latch))
-                return false;
-        }
-        want &= ~inlr & ~atomic_load_explicit(&k->active, memory_order_relaxed);
-        for (; want; want &= want - 1) {
-            uint32_t n = lowest(want);
-
-            if (b && !routed_here(v, (b - 1) * 32 + n))
-                continue;
-            if (!(all & ~c->lr_used))
-                return false;
-            fill(v, b, n, lowest(all & ~c->lr_used), &again);
-        }
+        if (b == 0)
+            latch |= atomic_load_explicit(&c->hw_pending, memory_order_relaxed);
+        if (holding(v, b, want & inlr & latch))
+            return TOO_MUCH;
     }
-    return !again;
+    want &= ~inlr & ~atomic_load_explicit(&k->active, memory_order_relaxed);
+    for (; want; want &= want - 1) {
+        if (b && !routed_here(v, (b - 1) * 32 + lowest(want)))
+            continue;
+        if (!(all & ~c->lr_used))
+            return TOO_MUCH;
+        again |= fill(v, b, lowest(want), lowest(all & ~c->lr_used));
+    }
+    return again;
+}
+
+static uint32_t add(struct vcpu *v, uint32_t todo)
+{
+    uint32_t again = 0;
+
+    for (todo &= BIT32(VGIC_BANKS) - 1; todo && !again; todo &= todo - 1)
+        again = add_bank(v, lowest(todo));
+    return again;
 }
 
 /*
- * Brings what list register i holds back into memory. A pending state leaves the list register; an active one stays,
- * alone.
+ * Brings what list register i holds back into memory, after collect(): it is not empty. A pending state leaves the list
+ * register; an active one stays, alone.
  */
-static void fold_one(struct vcpu *v, uint32_t i, uint32_t *todo)
+static uint32_t fold_one(struct vcpu *v, uint32_t i)
 {
     struct vgic_cpu *c = &v->vgic;
     uint32_t b = c->lr[i].intid / 32;
@@ -251,8 +262,6 @@ static void fold_one(struct vcpu *v, uint32_t i, uint32_t *todo)
     bool pending = lr & LR_PENDING;
     bool active = lr & LR_ACTIVE;
 
-    if (flags & HW && !pending && !active)
-        c->hw_active &= ~bit;
     if (take_bit(&k->drop_pending, bit))
         pending = false;
     if (take_bit(&k->drop_active, bit))
@@ -267,10 +276,10 @@ static void fold_one(struct vcpu *v, uint32_t i, uint32_t *todo)
         c->lr[i].flags = (uint16_t)((flags | ACTIVE) & ~LATCHED);
         if (lr & LR_PENDING)
             gich_lr_write(i, lr & ~LR_PENDING);
-    } else {
-        gich_lr_write(i, 0);
-        emptied(v, i, todo);
+        return 0;
     }
+    gich_lr_write(i, 0);
+    return emptied(v, b, bit, i);
 }
 
 static uint32_t fold_all(struct vcpu *v)
@@ -278,7 +287,7 @@ static uint32_t fold_all(struct vcpu *v)
     uint32_t todo = 0;
 
     for (uint32_t used = v->vgic.lr_used; used; used &= used - 1)
-        fold_one(v, lowest(used), &todo);
+        todo |= fold_one(v, lowest(used));
     return todo;
 }
 
@@ -286,13 +295,12 @@ static uint32_t fold_all(struct vcpu *v)
 static void ended(struct vcpu *v, uint32_t b, uint32_t bit)
 {
     struct vgic_bank *k = vgic_bank(v, b);
-    uint32_t todo = 0; /* all banks are looked at next */
 
     take_bit(&k->drop_active, bit);
     atomic_fetch_and(&k->spilled, ~bit);
     atomic_fetch_and(&k->active, ~bit);
     if (b)
-        offer_spi(v, b, bit, &todo);
+        offer_spi(v, b, bit); /* all banks are looked at next in any case */
 }
 
 /* EOIs that met no list register: each ended the most urgent one that spilled. */
@@ -478,7 +486,7 @@ static uint64_t watch(struct vcpu *v, uint64_t vmcr, bool more)
     return hcr;
 }
 
-__attribute__((noinline)) static void refill(struct vcpu *v)
+NOINLINE static void refill(struct vcpu *v)
 {
     struct vgic_cpu *c = &v->vgic;
     uint64_t vmcr = gich_vmcr_read();
@@ -518,7 +526,7 @@ __attribute__((noinline)) static void refill(struct vcpu *v)
     for (uint32_t i = 0; i < best.n; i++) {
         uint32_t intid = best.key[i] & 0xffff;
 
-        fill(v, intid / 32, intid % 32, lowest(all & ~c->lr_used), &todo);
+        todo |= fill(v, intid / 32, intid % 32, lowest(all & ~c->lr_used));
     }
     hcr = watch(v, vmcr, best.more);
     if (hcr != c->hcr || hcr & ICH_HCR_LRENPIE) { /* the write also sets EOIcount to 0 */
@@ -532,7 +540,7 @@ __attribute__((noinline)) static void refill(struct vcpu *v)
 }
 
 /* Physical PPIs that cannot be delivered now are kept, and those are deactivated that no one else is going to. */
-static void settle_physical(struct vcpu *v)
+NOINLINE static void settle_physical(struct vcpu *v)
 {
     struct vgic_cpu *c = &v->vgic;
     uint32_t forwarded = vgic_forwarded(v->vm, &c->priv, memory_order_relaxed);
@@ -548,17 +556,30 @@ static void settle_physical(struct vcpu *v)
         gic_deactivate(lowest(owed));
 }
 
+NOINLINE static void sync_all(struct vcpu *v, uint32_t todo)
+{
+    struct vgic_cpu *c = &v->vgic;
+    bool plain = !(todo & VGIC_FOLD) && c->hcr == ICH_HCR_EN;
+
+    todo |= collect(v);
+    give_back(v);
+    if (!plain || add(v, todo))
+        refill(v);
+}
+
 void vgic_sync(struct vcpu *v)
 {
     struct vgic_cpu *c = &v->vgic;
     uint32_t todo = atomic_exchange(&c->dirty, 0);
-    bool plain = !(todo & VGIC_FOLD) && c->hcr == ICH_HCR_EN;
+    bool quick = todo == BIT32(0) && c->hcr == ICH_HCR_EN && !(c->lr_eoi | c->hw_kept);
 
-    if (c->lr_used)
-        todo |= collect(v);
-    give_back(v);
-    if (!plain || !add(v, todo))
-        refill(v);
+    if (quick) {
+        if (c->lr_used)
+            collect_some(v, true);
+        quick = !add_bank(v, 0);
+    }
+    if (!quick)
+        sync_all(v, todo);
     if (c->hw_active)
         settle_physical(v);
     isb(); /* before ELRSR is read again */
@@ -566,9 +587,10 @@ void vgic_sync(struct vcpu *v)
 
 void vgic_fold(struct vcpu *v)
 {
-    if (!v->vgic.lr_used)
-        return;
-    vgic_mark(v, VGIC_FOLD | collect(v) | fold_all(v));
+    uint32_t todo = collect(v) | fold_all(v);
+
+    if (todo | v->vgic.lr_used)
+        vgic_mark(v, VGIC_FOLD | todo);
 }
 
 void vgic_hw_ppi(struct vcpu *v, uint32_t intid)
@@ -606,10 +628,8 @@ bool vgic_pending(struct vcpu *v)
 /* Everything out of the list registers; what is active stays so in memory. */
 static void withdraw(struct vcpu *v)
 {
-    if (v->vgic.lr_used) {
-        collect(v);
-        fold_all(v);
-    }
+    collect(v);
+    fold_all(v);
     while (v->vgic.lr_used)
         spill_one(v);
 }

@@ -4,6 +4,7 @@
 import hashlib
 import re
 import sys
+import time
 from pathlib import Path
 
 import pexpect
@@ -82,8 +83,9 @@ def test_default_run(mw):
     own = [line for line in out if line.startswith("[mw] ")]
     told = [line for line in out if line not in own]
     assert own
-    assert [line.split(":")[0] for line in told] == ["init", "demo", "demo"], done.stdout
+    assert [line.split(":")[0] for line in told[:3]] == ["init", "demo", "demo"], done.stdout
     assert told[2].startswith("demo: ok")
+    assert len(told) == 4 and told[3].endswith("reboot: Power down")  # the kernel's, even when it is quiet
 
 
 @pytest.mark.parametrize("end, append, result", [
@@ -111,7 +113,6 @@ show compatible
 show psci/method
 show cpus/cpu@3/enable-method
 echo "see: cpus = $(ls -d cpus/cpu@* | wc -l)"
-echo "see: seed = $(wc -c <chosen/rng-seed 2>/dev/null)"
 echo "see: online = $(cat /sys/devices/system/cpu/online)"
 grep -E 'arch_timer|uart-pl011' /proc/interrupts
 echo 0 >/sys/devices/system/cpu/cpu3/online && echo "see: less = $(cat /sys/devices/system/cpu/online)"
@@ -125,37 +126,36 @@ poweroff -f
     assert "dummy-virt" not in seen["compatible"]
     assert seen["psci/method"] == "hvc" and seen["cpus/cpu@3/enable-method"] == "psci"
     assert (seen["cpus"], seen["online"], seen["less"], seen["more"]) == ("4", "0-3", "0-2", "0-3")
-    # The kernel takes the seed out of its copy of the tree, or it is as long as it was written.
-    assert seen.get("seed", "0") in ("", "0", "32", "40"), seen
-    for device in ("arch_timer", "uart-pl011"):
-        counts = re.search(rf"^ *\d+:((?: +\d+){{4}}) .*{device}", done.stdout, re.M)
-        assert counts and sum(map(int, counts[1].split())) > 0, done.stdout
+    timer = re.search(r"^ *\d+:((?: +\d+){4}) .*arch_timer", done.stdout, re.M)
+    assert timer and all(int(n) > 0 for n in timer[1].split()), done.stdout
+    assert re.search(r"^ *\d+:.*GICv3 +33 .*uart-pl011", done.stdout, re.M), done.stdout
 
 
 # ---- memory
 
-FILES = 8
-COUNT = 200_000  # of lines, each file's own: about 1.3 MiB, forty times over
+FILES = 6
+COUNT = 200_000  # of lines, each file's own: about 1.3 MiB, written REPEATS times
+REPEATS = 5
 
 
 def contents(n):
-    return b"".join(b"%d\n" % i for i in range(n, n + COUNT)) * 20
+    return b"".join(b"%d\n" % i for i in range(n, n + COUNT)) * REPEATS
 
 
 @pytest.mark.racy
 def test_checksums(mw, debian_kernel, initramfs):
-    """200 MiB written and summed by two vCPUs at once, with a helper and without: the sums are the host's."""
+    """40 MiB written and summed by two vCPUs at once, with a helper and without: the sums are the host's."""
     script = MOUNTS + rf"""
 mount -o remount,size=400m /tmp
 cd /tmp
 make() {{
     seq $1 $(($1 + {COUNT} - 1)) >part$1
-    for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do cat part$1; done >file$1
+    for i in $(seq {REPEATS}); do cat part$1; done >file$1
     sha256sum file$1 >sum$1
     rm part$1
 }}
-for n in 1 3 5 7; do make $n; done & one=$!
-for n in 2 4 6 8; do make $n; done
+for n in 1 3 5; do make $n; done & one=$!
+for n in 2 4 6; do make $n; done
 wait $one
 sha256sum file? | while read sum file; do echo "again $file $sum"; done
 cat sum? | while read sum file; do echo "first $file $sum"; done
@@ -170,10 +170,12 @@ poweroff -f
         for when in ("first", "again"):
             assert dict(re.findall(rf"^{when} (file\d) ([0-9a-f]{{64}})\r?$", done.stdout, re.M)) == expected
         population(done, 2, helpers)
-        assert done.stats["guests"][0]["touched_pages"] > 200 * 256
+        assert done.stats["guests"][0]["touched_pages"] > 40 * 256
 
 
 # ---- a person at a terminal
+
+PROMPT = "/root # "
 
 
 @pytest.fixture
@@ -183,7 +185,7 @@ def session(tmp_path):
                           timeout=45, encoding="utf-8", codec_errors="replace", dimensions=(24, 200))
     try:
         child.expect_exact("init: first line")
-        child.expect("~ # ")
+        child.expect(PROMPT)
         yield child
     finally:
         child.close(force=True)
@@ -192,7 +194,7 @@ def session(tmp_path):
 def at_prompt(session, command, answer):
     session.sendline(command)
     session.expect(answer)
-    session.expect("~ # ")
+    session.expect(PROMPT)
 
 
 def test_session(session):
@@ -204,9 +206,11 @@ def test_session(session):
     # A line longer than a FIFO, all of it.
     at_prompt(session, f"echo {'x' * 150} | wc -c", "151")
     # Ctrl-C is the guest's.
-    session.sendline("sleep 1000; echo no")
+    session.sendline("echo as$((3 * 3)); sleep 1000; echo no")
+    session.expect("as9")  # the shell has left its line editor, in which Ctrl-C would be a key like others
+    time.sleep(0.5)
     session.sendcontrol("c")
-    session.expect("~ # ")
+    session.expect(PROMPT)
     at_prompt(session, "echo still $((1 + 1))", "still 2")
     session.sendline("poweroff -f")
     session.expect("mw: guest: touched .* % of that in 2 MiB blocks")

@@ -136,6 +136,14 @@ static inline uint64_t counter_hz(void)
     return 1000000000u;
 }
 
+/* Ticks in nanoseconds, without overflow for any span of time that ends. */
+static inline uint64_t ticks_ns(uint64_t ticks)
+{
+    uint64_t hz = counter_hz();
+
+    return ticks / hz * 1000000000u + ticks % hz * 1000000000u / hz;
+}
+
 static inline uint64_t at_s1e1r(uint64_t far)
 {
     return fake_at_s1e1r ? fake_at_s1e1r(far) : PAR_F;
