@@ -49,7 +49,7 @@ void gich_lr_write(uint32_t n, uint64_t v)
 
 uint32_t gich_lr_count(void)
 {
-    return (uint32_t)field_get(ICH_VTR_LISTREGS, sysreg_read(ICH_VTR_EL2)) + 1;
+    return (uint32_t)field_get(ICH_VTR_LISTREGS, sysreg_read(ICH_VTR_EL2)) % 16 + 1; /* 16 at most */
 }
 
 bool gich_has_tdir(void)

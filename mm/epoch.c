@@ -29,6 +29,16 @@ static uint64_t oldest_reader(void)
     return oldest;
 }
 
+void epoch_wait(void)
+{
+    uint64_t now;
+
+    dmb_ish(); /* what the caller has changed before the look at the announcements: pairs with epoch_enter() */
+    now = atomic_fetch_add_explicit(&epoch_now, 1, memory_order_seq_cst);
+    while (oldest_reader() <= now)
+        cpu_relax();
+}
+
 uint32_t epoch_reap(struct limbo *l, struct frame_cache *c)
 {
     uint32_t freed = 0;

@@ -26,6 +26,9 @@ static inline void epoch_leave(void)
     atomic_store_explicit(&this_core()->epoch, 0, memory_order_release);
 }
 
+/* Returns when every core that is in an epoch now has left it. Not to be called inside one. */
+void epoch_wait(void);
+
 #define LIMBO_MAX 64
 
 /* Unlinked tables waiting for their epoch to pass; belongs to one core. */

@@ -28,6 +28,7 @@ struct s2 {
     struct source sources[S2_SOURCES];
     uint32_t source_count;
     struct report_guest *stats;
+    _Atomic bool frozen;    /* the background sweep keeps out (mm/release.h) */
     _Atomic uint64_t begun; /* blocks begun so far: tells a sleeping helper that there is something to complete */
 };
 

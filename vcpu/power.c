@@ -32,7 +32,8 @@ enum power_result vcpu_power_on(struct vcpu *target, uint64_t entry, uint64_t co
 void vcpu_power_off(struct vcpu *v)
 {
     /* From here on another vCPU may turn it on again; its registers are set afresh then, so none need be kept. */
-    atomic_store_explicit(&v->power, VCPU_OFF, memory_order_release);
+    atomic_store(&v->power, VCPU_OFF);
+    vgic_cpu_off(v);
     atomic_store_explicit(&v->unsettled, 1, memory_order_relaxed);
 }
 
@@ -78,10 +79,9 @@ static bool at_rest(const struct vcpu *v)
 
 static void start(struct vcpu *v)
 {
-    vgic_cpu_reset(v);
-    vgic_cpu_hw_init(v);
     context_reset(v, v->entry, v->context);
-    atomic_store_explicit(&v->power, VCPU_ON, memory_order_release);
+    atomic_store(&v->power, VCPU_ON);
+    vgic_cpu_hw_init(v);
 }
 
 void vcpu_settle(struct vcpu *v)

@@ -214,7 +214,7 @@ static INLINE uint32_t add_bank(struct vcpu *v, uint32_t b)
 {
     struct vgic_cpu *c = &v->vgic;
     struct vgic_bank *k = vgic_bank(v, b);
-    uint32_t inlr = atomic_load_explicit(&k->inlr, memory_order_relaxed);
+    uint32_t inlr = atomic_load_explicit(&k->inlr, b == 0 ? memory_order_relaxed : memory_order_seq_cst);
     uint32_t want = vgic_wanted(v, b);
     uint32_t all = BIT32(c->lr_count) - 1;
     uint32_t again = 0;
@@ -475,7 +475,7 @@ static uint64_t watch(struct vcpu *v, uint64_t vmcr, bool more)
         return hcr;
     /*
      * Those of a group that the guest has disabled in its CPU interface come last, so EL2 has to know when it changes
-     * its mind. QEMU up to 9.0 at least takes VGRP0DIE for a condition on group 1: only where both are enabled.
+     * its mind. QEMU (7.2 to 9.1 at least) tests group 1 for VGRP0DIE, so it is set only while both are enabled.
      */
     hcr |= ICH_HCR_NPIE;
     if (!(vmcr & ICH_VMCR_VENG0))
@@ -587,8 +587,9 @@ void vgic_sync(struct vcpu *v)
 
 void vgic_fold(struct vcpu *v)
 {
-    uint32_t todo = collect(v) | fold_all(v);
+    uint32_t todo = collect(v);
 
+    todo |= fold_all(v);
     if (todo | v->vgic.lr_used)
         vgic_mark(v, VGIC_FOLD | todo);
 }

@@ -177,6 +177,87 @@ static void promotion_under_writers(void **state)
     world_drop();
 }
 
+/* ---- writers that found the table before it went, and come as it is taken apart */
+
+static _Atomic uint32_t ready;
+static _Atomic bool missed; /* it is over already */
+static bool made[WRITERS][S2_ENTRIES];
+
+static void *late_writer(void *arg)
+{
+    uint32_t me = (uint32_t)(uintptr_t)arg;
+
+    this_core_ptr = &cores[me];
+    rnd = me;
+    for (;;) {
+        pthread_barrier_wait(&gate);
+        if (atomic_load(&over))
+            return NULL;
+        epoch_enter();
+        _Atomic uint64_t *table = s2_walk(&world.s2, ipa(RAM)).slot;
+        CHECK(desc_kind(atomic_load(table), 3) == DESC_PRESENT);
+        atomic_fetch_add(&ready, 1);
+        while (desc_kind(atomic_load_explicit(&level2[0], memory_order_relaxed), 2) != DESC_BUSY && !atomic_load(&missed))
+            ;
+        /* From the other end, so that we meet, or all over. */
+        uint64_t stride = random_below(&rnd, 2) ? 511 : 1 + 2 * random_below(&rnd, 256);
+        for (uint64_t i = 0; i < S2_ENTRIES; i++) {
+            uint64_t page = (510 + i * stride) % S2_ENTRIES;
+
+            made[me][page] = s2_make_dirty(&world.s2, &table[page], desc_leaf(pa(block_pa + page * PAGE_SIZE), 3, false),
+                                           ipa(RAM + page * PAGE_SIZE));
+        }
+        epoch_leave();
+        pthread_barrier_wait(&gate);
+    }
+}
+
+/* The last page is absent, so all goes back, page by page: whoever was told that a page is dirty finds it so. */
+static void late_writers(void **state)
+{
+    struct limbo limbo = {0};
+    pthread_t thread[WRITERS];
+    uint64_t won = 0, lost = 0;
+    pa_t table;
+
+    (void)state;
+    set_up();
+    core_enter(WRITERS);
+    pthread_barrier_init(&gate, NULL, WRITERS + 1);
+    CHECK(frame_alloc(&frames, &table));
+    for (uintptr_t i = 0; i < WRITERS; i++)
+        CHECK(pthread_create(&thread[i], NULL, late_writer, (void *)i) == 0);
+    for (int n = 0; n < 3000; n++) {
+        link_table(table, S2_ENTRIES - 1);
+        atomic_store(&ready, 0);
+        atomic_store(&missed, false);
+        pthread_barrier_wait(&gate);
+        while (atomic_load(&ready) != WRITERS)
+            sched_yield();
+        epoch_enter();
+        CHECK(!s2_promote(&world.s2, &level2[0], ipa(RAM), &limbo));
+        epoch_leave();
+        atomic_store(&missed, true);
+        pthread_barrier_wait(&gate);
+        for (uint32_t i = 0; i + 1 < S2_ENTRIES; i++) {
+            bool dirty = desc_writable(atomic_load((_Atomic uint64_t *)pa_ptr(table) + i));
+
+            CHECK(!(made[0][i] && made[1][i])); /* one of them made it so */
+            CHECK(dirty == (made[0][i] || made[1][i]));
+            won += dirty;
+            lost += !dirty;
+        }
+    }
+    atomic_store(&over, true);
+    pthread_barrier_wait(&gate);
+    for (uint32_t i = 0; i < WRITERS; i++)
+        pthread_join(thread[i], NULL);
+    pthread_barrier_destroy(&gate);
+    printf("%llu pages made dirty, %llu too late\n", (unsigned long long)won, (unsigned long long)lost);
+    CHECK(won && lost);
+    world_drop();
+}
+
 /* ---- a retired table is poisoned when it is used again; no reader may see poison */
 
 #define POISON (UINT64_C(0xdead) << 48 | 0x5000 | 0x3) /* valid, if anyone takes it for a descriptor */
@@ -298,21 +379,19 @@ static void taken_from_copiers(void **state)
     for (uintptr_t i = 0; i < WRITERS; i++)
         CHECK(pthread_create(&thread[i], NULL, copier, (void *)i) == 0);
     for (uint64_t n = 0; n < 3000; n++) {
-        uint8_t *frame = pa_ptr(pa(block_pa + 0x3000));
+        uint64_t *frame = pa_ptr(pa(block_pa + 0x3000));
         uint64_t d = atomic_load(slot);
-        uint64_t seen[16];
 
         if (!atomic_compare_exchange_strong(slot, &d, desc_busy()))
             continue;
         guestmem_quiesce(pa(block_pa + 0x3000), PAGE_SIZE);
         /* Nobody else is at it now: plain accesses, so ThreadSanitizer sees any that is, and half a copy shows. */
-        memcpy(seen, frame, sizeof(seen));
-        for (size_t i = 0; i < ARRAY_SIZE(seen); i++)
-            CHECK(seen[i] == seen[i & 8]);
-        memset(frame, 0, sizeof(seen));
+        for (size_t i = 0; i < 8 * WRITERS; i++)
+            CHECK(frame[i] == frame[i & ~UINT64_C(7)]);
+        memset(frame, 0, 64 * WRITERS);
         if (n % 4 == 0)
             sched_yield();
-        for (size_t i = 0; i < sizeof(seen); i++)
+        for (size_t i = 0; i < 8 * WRITERS; i++)
             CHECK(frame[i] == 0);
         atomic_store_explicit(slot, desc_leaf(pa(block_pa + 0x3000), 3, n & 1), memory_order_release);
         taken++;
@@ -379,6 +458,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(promotion_under_writers),
+        cmocka_unit_test(late_writers),
         cmocka_unit_test(no_reader_sees_poison),
         cmocka_unit_test(taken_from_copiers),
         cmocka_unit_test(frames_change_hands),

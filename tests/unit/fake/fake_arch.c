@@ -11,9 +11,6 @@
 void (*fake_arch_hook)(enum fake_op op, uint64_t arg);
 void (*fake_wfi)(void);
 uint64_t (*fake_at_s1e1r)(uint64_t far);
-#if defined(__SANITIZE_THREAD__)
-_Atomic uint64_t fake_fence_word;
-#endif
 
 struct core cores[MAX_CORES];
 uint32_t core_count;
