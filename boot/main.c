@@ -15,7 +15,7 @@
 #include "mm/frames.h"
 
 #define FDT_MAGIC 0xedfe0dd0u /* as a little-endian CPU reads it */
-#define DTB_MAX MIB(2) /* Linux, Documentation/arm64/booting.rst */
+#define DTB_MAX MIB(2)        /* Linux, Documentation/arm64/booting.rst */
 
 NORETURN void boot_main(uint64_t dtb, uint64_t entry_ticks, uint64_t image_base);
 
@@ -84,13 +84,11 @@ static void read_guests(const struct image_header *image, const void *dtb)
 
         if (!el2map_add(pa(packed.base), packed.size, EL2MAP_CONST))
             give_up("the packed payloads cannot be mapped");
-        machine.guest_count = guest_config_read((const char *)image + image->config_offset, image->config_size, &in_image,
-                                                &machine.config, machine.guests, MAX_CONFIGS);
+        machine.guest_count = guest_config_read((const char *)image + image->config_offset, image->config_size,
+                                                &in_image, &machine.config, machine.guests, MAX_CONFIGS);
     } else {
-        struct module_space in_ram = {.allowed = host.bank,
-                                      .allowed_count = host.banks,
-                                      .forbidden = &own,
-                                      .forbidden_count = 1};
+        struct module_space in_ram = {
+            .allowed = host.bank, .allowed_count = host.banks, .forbidden = &own, .forbidden_count = 1};
 
         machine.guest_count =
             guest_config_read_chosen(dtb, host.chosen, &in_ram, &machine.config, machine.guests, MAX_CONFIGS);

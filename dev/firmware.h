@@ -15,5 +15,5 @@ bool firmware_present(void);
 
 /* Starts the core `mpidr` at `entry` with `context` in x0. Returns PSCI's code: 0 is success. */
 WARN_UNUSED int64_t firmware_cpu_on(uint64_t mpidr, pa_t entry, uint64_t context);
-void firmware_off(void);   /* returns only if nobody answers */
+void firmware_off(void); /* returns only if nobody answers */
 void firmware_reset(void);

@@ -17,9 +17,9 @@
 WARN_UNUSED bool gic_init(pa_t gicd, pa_t gicr, uint64_t gicr_size);
 WARN_UNUSED bool gic_core_init(void); /* on each core */
 
-uint32_t gic_ack(void);              /* the highest pending interrupt, now active; GIC_SPURIOUS if none */
-void gic_eoi(uint32_t intid);        /* priority drop only */
+uint32_t gic_ack(void);       /* the highest pending interrupt, now active; GIC_SPURIOUS if none */
+void gic_eoi(uint32_t intid); /* priority drop only */
 void gic_deactivate(uint32_t intid);
 void gic_sgi(const struct core *target, uint32_t sgi);
-void gic_enable_ppi(uint32_t intid);             /* on this core */
-void gic_enable_spi(uint32_t intid, bool edge);  /* to this core */
+void gic_enable_ppi(uint32_t intid);            /* on this core */
+void gic_enable_spi(uint32_t intid, bool edge); /* to this core */

@@ -214,8 +214,7 @@ static const char *admit(const struct guest_config *c, const struct left *left)
     return NULL;
 }
 
-static void build(const struct machine *m, const struct guest_config *c, struct left *left,
-                  struct frame_cache *frames)
+static void build(const struct machine *m, const struct guest_config *c, struct left *left, struct frame_cache *frames)
 {
     uint32_t guest = report.guests++;
     struct report_guest *stats = &report.guest[guest];

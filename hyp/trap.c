@@ -59,7 +59,7 @@ static NOINLINE void on_other(struct vcpu *v, uint64_t esr)
 }
 
 static void (*const handlers[EC_COUNT])(struct vcpu *, uint64_t) = {
-    [EC_WFX] = on_wfx,         [EC_SMC64] = on_smc,       [EC_SYSREG] = sysreg_trap,
+    [EC_WFX] = on_wfx,          [EC_SMC64] = on_smc,        [EC_SYSREG] = sysreg_trap,
     [EC_IABT_LOW] = abort_trap, [EC_DABT_LOW] = abort_trap,
 };
 

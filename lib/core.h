@@ -16,11 +16,12 @@ struct frame_cache;
 enum core_role { CORE_UNUSED, CORE_VCPU, CORE_HELPER };
 
 struct core {
-    uint32_t id;    /* index into cores[] */
+    uint32_t id; /* index into cores[] */
     enum core_role role;
-    uint64_t mpidr; /* affinity fields of MPIDR_EL1 */
-    struct vcpu *vcpu;     /* on a vCPU core */
-    struct helper *helper; /* on a helper core: its own; on a vCPU core: the one that serves it, NULL if there is none */
+    uint64_t mpidr;    /* affinity fields of MPIDR_EL1 */
+    struct vcpu *vcpu; /* on a vCPU core */
+    struct helper
+        *helper; /* on a helper core: its own; on a vCPU core: the one that serves it, NULL if there is none */
     void *stack_top;
 
     /* mm/epoch.h: the epoch this core reads stage-2 tables in, 0 outside. */

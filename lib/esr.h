@@ -51,10 +51,10 @@ struct s2_fault {
     ipa_t ipa;      /* page aligned on a stage-1 walk; meaningful when `ipa_valid` */
     bool ipa_valid; /* false: HPFAR is UNKNOWN for this fault and AT S1E1R on FAR has to find the IPA */
     bool far_valid;
-    bool fetch;     /* instruction fetch */
-    bool write;     /* needs write permission at stage 2 */
-    bool s1ptw;     /* on a stage-1 table walk */
-    bool cache_op;  /* cache maintenance or address translation instruction */
+    bool fetch;    /* instruction fetch */
+    bool write;    /* needs write permission at stage 2 */
+    bool s1ptw;    /* on a stage-1 table walk */
+    bool cache_op; /* cache maintenance or address translation instruction */
 };
 
 /* What the instruction that caused a data abort does, if the syndrome tells (ISV). */
@@ -89,9 +89,9 @@ static inline enum fault_kind fsc_kind(uint64_t fsc)
         [0x4] = FAULT_EXTERNAL, /* synchronous external, not on a walk */
         [0x5] = FAULT_EXTERNAL, /* on a walk, by level */
         [0x6] = FAULT_EXTERNAL, /* parity or ECC, the same two */
-        [0x7] = FAULT_EXTERNAL, [0x8] = FAULT_OTHER,       [0x9] = FAULT_OTHER,
-        [0xa] = FAULT_OTHER,    [0xb] = FAULT_OTHER,       [0xc] = FAULT_OTHER,
-        [0xd] = FAULT_OTHER,    [0xe] = FAULT_OTHER,       [0xf] = FAULT_OTHER,
+        [0x7] = FAULT_EXTERNAL,    [0x8] = FAULT_OTHER,       [0x9] = FAULT_OTHER,
+        [0xa] = FAULT_OTHER,       [0xb] = FAULT_OTHER,       [0xc] = FAULT_OTHER,
+        [0xd] = FAULT_OTHER,       [0xe] = FAULT_OTHER,       [0xf] = FAULT_OTHER,
     };
 
     return (enum fault_kind)kinds[fsc >> 2];

@@ -11,8 +11,8 @@
 
 #include "lib/types.h"
 
-#define IMAGE_HEADER_MAGIC 0x644d5241u                  /* "ARM\x64", at byte 56 */
-#define IMAGE_INFO_MAGIC UINT64_C(0x656c6968776e6165)   /* "eanwhile", at byte 64 */
+#define IMAGE_HEADER_MAGIC 0x644d5241u                /* "ARM\x64", at byte 56 */
+#define IMAGE_INFO_MAGIC UINT64_C(0x656c6968776e6165) /* "eanwhile", at byte 64 */
 
 struct image_header {
     uint32_t code0, code1;

@@ -25,8 +25,7 @@ static void dump(const void *caller)
     log_panic_line("  far %016lx  hpfar %016lx  hcr %016lx", sysreg_read(far_el2), sysreg_read(hpfar_el2),
                    sysreg_read(hcr_el2));
     log_panic_line("  vttbr %016lx  sctlr %08lx", sysreg_read(vttbr_el2), sysreg_read(sctlr_el2));
-    log_panic_line("  caller %p, frame %p, image at %lx", caller, __builtin_frame_address(0),
-                   report.image_base);
+    log_panic_line("  caller %p, frame %p, image at %lx", caller, __builtin_frame_address(0), report.image_base);
 }
 
 void panic(const char *fmt, ...)

@@ -36,13 +36,13 @@ enum report_guest_status {
 };
 
 struct report_guest {
-    char name[32];               /* NUL-terminated */
-    _Atomic uint32_t status;     /* enum report_guest_status */
-    uint32_t vcpus;              /* how many */
-    uint64_t ram_pages;          /* 4 KiB pages */
-    _Atomic int64_t touched;     /* pages the helpers made present, less what they took away; several writers */
-    _Atomic int64_t block;       /* of them, those under 2 MiB descriptors; several writers */
-    char reason[96];             /* why it was refused or destroyed, NUL-terminated, "" if it was not */
+    char name[32];                /* NUL-terminated */
+    _Atomic uint32_t status;      /* enum report_guest_status */
+    uint32_t vcpus;               /* how many */
+    uint64_t ram_pages;           /* 4 KiB pages */
+    _Atomic int64_t touched;      /* pages the helpers made present, less what they took away; several writers */
+    _Atomic int64_t block;        /* of them, those under 2 MiB descriptors; several writers */
+    char reason[96];              /* why it was refused or destroyed, NUL-terminated, "" if it was not */
     uint64_t filled_before_start; /* pages present before the guest's first instruction: 0, and shown to be */
 };
 
@@ -55,9 +55,9 @@ struct report_vcpu {
     struct {
         uint64_t hvc, smc, sysreg, abort, wfx, irq, other;
     } exits;
-    int64_t touched; /* pages this vCPU's own core made present (fast path, or no helper) */
-    int64_t block;   /* of them, those under 2 MiB descriptors */
-    uint64_t wait_ns; /* time spent waiting in EL2 for pages */
+    int64_t touched;       /* pages this vCPU's own core made present (fast path, or no helper) */
+    int64_t block;         /* of them, those under 2 MiB descriptors */
+    uint64_t wait_ns;      /* time spent waiting in EL2 for pages */
     uint64_t shared_locks; /* shared locks taken between entering and leaving the fault path */
 } __attribute__((aligned(CACHE_LINE)));
 
@@ -76,7 +76,7 @@ struct report {
     uint64_t magic;
     uint32_t version;
     uint32_t size;
-    _Atomic uint32_t result; /* enum report_result */
+    _Atomic uint32_t result;         /* enum report_result */
     uint32_t guests, vcpus, helpers; /* how many entries of each array are in use */
     uint32_t guest_offset, guest_stride;
     uint32_t vcpu_offset, vcpu_stride;

@@ -7,16 +7,16 @@
 
 #include "lib/bits.h"
 
-#define sysreg_read(reg)                                   \
-    ({                                                     \
-        uint64_t v_;                                       \
+#define sysreg_read(reg)                              \
+    ({                                                \
+        uint64_t v_;                                  \
         __asm__ volatile("mrs %0, " #reg : "=r"(v_)); \
-        v_;                                                \
+        v_;                                           \
     })
 
-#define sysreg_write(reg, value)                                            \
-    do {                                                                    \
-        uint64_t w_ = (value);                                              \
+#define sysreg_write(reg, value)                                       \
+    do {                                                               \
+        uint64_t w_ = (value);                                         \
         __asm__ volatile("msr " #reg ", %x0" : : "rZ"(w_) : "memory"); \
     } while (0)
 

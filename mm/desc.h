@@ -45,7 +45,7 @@ enum desc_kind {
     DESC_BUSY,
     DESC_MMIO,
     DESC_NOWHERE,
-    DESC_PRESENT,  /* block or page */
+    DESC_PRESENT,   /* block or page */
     DESC_TABLE_REF, /* levels 1 and 2 */
 };
 

@@ -8,7 +8,7 @@
 
 /* EL2 stage-1 descriptors (DDI 0487 D8.3.1). */
 #define PTE_VALID BIT(0)
-#define PTE_TABLE BIT(1) /* at level 3: page */
+#define PTE_TABLE BIT(1)                   /* at level 3: page */
 #define PTE_ATTR_NORMAL (UINT64_C(0) << 2) /* AttrIndx */
 #define PTE_ATTR_DEVICE (UINT64_C(1) << 2)
 #define PTE_AP_RES1 BIT(6)

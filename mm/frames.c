@@ -5,8 +5,8 @@
 #include "lib/log.h"
 
 struct bank {
-    uint64_t base;   /* 2 MiB aligned */
-    uint64_t blocks; /* whole blocks in it, usable or not */
+    uint64_t base;             /* 2 MiB aligned */
+    uint64_t blocks;           /* whole blocks in it, usable or not */
     _Atomic uint64_t *free;    /* bit per block: free now */
     uint64_t *ours;            /* bit per block: ever handed out */
     _Atomic uint64_t *records; /* 512 per block */

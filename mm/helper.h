@@ -12,7 +12,7 @@ struct helper {
     struct populator pop;
     struct s2_port *ports[MAX_CORES]; /* it serves; fixed before it runs */
     uint32_t port_count;
-    uint32_t turn; /* the port to look at first */
+    uint32_t turn;                 /* the port to look at first */
     struct s2 *spaces[MAX_GUESTS]; /* it sweeps; fixed before it runs */
     uint32_t space_count;
     _Atomic bool asleep; /* or about to be: whoever brings work signals its core */
@@ -24,10 +24,10 @@ struct helper {
 
     /* Where the sweep stands. */
     uint32_t space;
-    uint64_t offset;    /* into the RAM of spaces[space] */
-    uint64_t begun;     /* blocks that had been begun when this pass started */
-    bool again;         /* this pass met pages that somebody else was filling */
-    bool swept;         /* a whole pass found nothing to do, and nothing was begun since */
+    uint64_t offset; /* into the RAM of spaces[space] */
+    uint64_t begun;  /* blocks that had been begun when this pass started */
+    bool again;      /* this pass met pages that somebody else was filling */
+    bool swept;      /* a whole pass found nothing to do, and nothing was begun since */
 };
 
 extern struct helper helpers[MAX_CORES];

@@ -270,7 +270,8 @@ enum sweep_result populate_sweep(struct populator *p, struct s2 *s, ipa_t block)
 
     epoch_enter();
     e = s2_walk_block(s, block);
-    if (!atomic_load_explicit(&s->frozen, memory_order_acquire) && e.level == 2 && desc_kind(e.desc, 2) == DESC_TABLE_REF) {
+    if (!atomic_load_explicit(&s->frozen, memory_order_acquire) && e.level == 2 &&
+        desc_kind(e.desc, 2) == DESC_TABLE_REF) {
         _Atomic uint64_t *table = pa_ptr(desc_pa(e.desc));
         uint64_t record = atomic_load_explicit(frame_record(desc_pa(e.desc)), memory_order_acquire);
 

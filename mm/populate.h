@@ -14,9 +14,9 @@
 #include "lib/ring.h"
 #include "mm/stage2.h"
 
-#define PORT_REQUESTS 8u  /* outstanding at once per vCPU; one, until a guest can run something else meanwhile */
-#define POOL_BLOCKS 8u    /* ready 2 MiB blocks kept at hand per vCPU */
-#define POOL_TABLES 8u    /* ready zeroed 4 KiB frames kept at hand per vCPU */
+#define PORT_REQUESTS 8u /* outstanding at once per vCPU; one, until a guest can run something else meanwhile */
+#define POOL_BLOCKS 8u   /* ready 2 MiB blocks kept at hand per vCPU */
+#define POOL_TABLES 8u   /* ready zeroed 4 KiB frames kept at hand per vCPU */
 #define REQUESTS_MAX (MAX_CORES * PORT_REQUESTS + MAX_CORES)
 
 _Static_assert(POOL_BLOCKS <= RING_SIZE && POOL_TABLES <= RING_SIZE && PORT_REQUESTS <= RING_SIZE, "ring size");
@@ -46,10 +46,10 @@ struct s2_port {
     struct helper *helper;  /* NULL: fill inline, with `inline_populator` */
     struct populator *inline_populator;
     struct report_vcpu *stats;
-    _Atomic bool failed;    /* the helper found no memory for a page: the guest cannot go on */
-    struct ring requests;   /* numbers of requests; this vCPU produces */
-    struct ring blocks;     /* PAs of ready 2 MiB blocks; the helper produces */
-    struct ring tables;     /* PAs of ready zeroed frames; the helper produces */
+    _Atomic bool failed;               /* the helper found no memory for a page: the guest cannot go on */
+    struct ring requests;              /* numbers of requests; this vCPU produces */
+    struct ring blocks;                /* PAs of ready 2 MiB blocks; the helper produces */
+    struct ring tables;                /* PAs of ready zeroed frames; the helper produces */
     uint64_t spare_block, spare_table; /* left over when another vCPU was first; 0 if none */
 };
 

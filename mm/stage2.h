@@ -22,8 +22,8 @@ struct s2 {
     uint64_t vttbr;         /* VMID and root table, as VTTBR_EL2 takes it */
     _Atomic uint64_t *root; /* level 1, 512 entries */
     uint32_t vmid;
-    bool by_page;    /* zero faults map one page at a time even while RAM is plentiful */
-    ipa_t ram_base;  /* what the background sweep completes */
+    bool by_page;   /* zero faults map one page at a time even while RAM is plentiful */
+    ipa_t ram_base; /* what the background sweep completes */
     uint64_t ram_size;
     struct source sources[S2_SOURCES];
     uint32_t source_count;

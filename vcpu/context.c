@@ -17,8 +17,8 @@ struct frame *core_frame(const struct core *c)
  * firmware; ID registers, which tell of nothing the guest does not have; the implementation's own registers. WFI and WFE
  * stay with the guest: its core has nobody else to run.
  */
-#define HCR_GUEST                                                                                                   \
-    (HCR_VM | HCR_SWIO | HCR_PTW | HCR_FMO | HCR_IMO | HCR_AMO | HCR_FB | HCR_BSU_IS | HCR_TID3 | HCR_TSC |          \
+#define HCR_GUEST                                                                                           \
+    (HCR_VM | HCR_SWIO | HCR_PTW | HCR_FMO | HCR_IMO | HCR_AMO | HCR_FB | HCR_BSU_IS | HCR_TID3 | HCR_TSC | \
      HCR_TIDCP | HCR_TACR | HCR_RW | HCR_API | HCR_APK)
 
 void context_hw_init(const struct vcpu *v, uint64_t vtcr)

@@ -16,13 +16,13 @@ static const uint64_t shown[8][8] = {
     /* AArch32 ID registers: all but the PMU (ID_DFR0.PerfMon, TraceFilt) and RAS and AMU (ID_PFR0) */
     [1] =
         {
-            [0] = FIELD(19, 0) | NIBBLE(24),  /* ID_PFR0: State0-3, CSV2, DIT */
-            [1] = FIELD(31, 0),               /* ID_PFR1 */
-            [2] = FIELD(11, 0),               /* ID_DFR0: CopDbg, CopSDbg, MMapDbg */
-            [4] = FIELD(31, 0),               /* ID_MMFR0 */
-            [5] = FIELD(31, 0),               /* ID_MMFR1 */
-            [6] = FIELD(31, 0),               /* ID_MMFR2 */
-            [7] = FIELD(31, 0),               /* ID_MMFR3 */
+            [0] = FIELD(19, 0) | NIBBLE(24), /* ID_PFR0: State0-3, CSV2, DIT */
+            [1] = FIELD(31, 0),              /* ID_PFR1 */
+            [2] = FIELD(11, 0),              /* ID_DFR0: CopDbg, CopSDbg, MMapDbg */
+            [4] = FIELD(31, 0),              /* ID_MMFR0 */
+            [5] = FIELD(31, 0),              /* ID_MMFR1 */
+            [6] = FIELD(31, 0),              /* ID_MMFR2 */
+            [7] = FIELD(31, 0),              /* ID_MMFR3 */
         },
     [2] =
         {
@@ -46,7 +46,7 @@ static const uint64_t shown[8][8] = {
     [4] =
         {
             [0] = NIBBLE(0) | NIBBLE(4) | NIBBLE(16) | NIBBLE(20) | NIBBLE(24) | NIBBLE(48) | NIBBLE(56) |
-                  NIBBLE(60),           /* ID_AA64PFR0: EL0, EL1, FP, AdvSIMD, GIC, DIT, CSV2, CSV3 */
+                  NIBBLE(60),            /* ID_AA64PFR0: EL0, EL1, FP, AdvSIMD, GIC, DIT, CSV2, CSV3 */
             [1] = NIBBLE(0) | NIBBLE(4), /* ID_AA64PFR1: BT, SSBS */
         },
     [5] =
@@ -55,8 +55,8 @@ static const uint64_t shown[8][8] = {
         },
     [6] =
         {
-            [0] = FIELD(63, 0) & ~NIBBLE(24), /* ID_AA64ISAR0, less TME */
-            [1] = FIELD(63, 0) & ~(NIBBLE(60)), /* ID_AA64ISAR1, less LS64 */
+            [0] = FIELD(63, 0) & ~NIBBLE(24),    /* ID_AA64ISAR0, less TME */
+            [1] = FIELD(63, 0) & ~(NIBBLE(60)),  /* ID_AA64ISAR1, less LS64 */
             [2] = FIELD(31, 0) & ~FIELD(19, 16), /* ID_AA64ISAR2: to PAC_frac and BC, less MOPS */
         },
     [7] =

@@ -32,12 +32,12 @@ static void write_ignored(struct vcpu *v, uint64_t value)
 
 /* A NULL function: that direction is undefined. */
 static const struct handler handlers[] = {
-    {SYSREG_ID(3, 0, 12, 11, 5), ~0u, NULL, vgic_sgi1r},        /* ICC_SGI1R_EL1 */
-    {SYSREG_ID(3, 0, 0, 0, 0), ~0x3fu, read_id, NULL},          /* S3_0_C0_C0..7: the ID registers */
-    {SYSREG_ID(3, 0, 12, 11, 1), ~0u, NULL, vgic_dir},          /* ICC_DIR_EL1 */
-    {SYSREG_ID(3, 0, 12, 11, 6), ~0u, NULL, vgic_sgi0r},        /* ICC_ASGI1R_EL1 */
-    {SYSREG_ID(3, 0, 12, 11, 7), ~0u, NULL, vgic_sgi0r},        /* ICC_SGI0R_EL1 */
-    {SYSREG_ID(3, 0, 1, 0, 1), ~0u, read_zero, write_ignored},  /* ACTLR_EL1: nothing in it */
+    {SYSREG_ID(3, 0, 12, 11, 5), ~0u, NULL, vgic_sgi1r},       /* ICC_SGI1R_EL1 */
+    {SYSREG_ID(3, 0, 0, 0, 0), ~0x3fu, read_id, NULL},         /* S3_0_C0_C0..7: the ID registers */
+    {SYSREG_ID(3, 0, 12, 11, 1), ~0u, NULL, vgic_dir},         /* ICC_DIR_EL1 */
+    {SYSREG_ID(3, 0, 12, 11, 6), ~0u, NULL, vgic_sgi0r},       /* ICC_ASGI1R_EL1 */
+    {SYSREG_ID(3, 0, 12, 11, 7), ~0u, NULL, vgic_sgi0r},       /* ICC_SGI0R_EL1 */
+    {SYSREG_ID(3, 0, 1, 0, 1), ~0u, read_zero, write_ignored}, /* ACTLR_EL1: nothing in it */
 };
 
 void sysreg_trap(struct vcpu *v, uint64_t esr)

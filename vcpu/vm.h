@@ -40,11 +40,11 @@ struct vcpu {
     struct frame *frame; /* of the exit being served; only on the vCPU's own core */
     struct report_vcpu *stats;
     struct vgic_cpu vgic;
-    _Atomic uint32_t power; /* enum vcpu_power */
+    _Atomic uint32_t power;     /* enum vcpu_power */
     _Atomic uint32_t unsettled; /* power or its guest's end: look before the next return to the guest */
-    uint64_t entry;         /* where CPU_ON starts it; written by the winner before power becomes ON_PENDING */
-    uint64_t context;       /* and what it finds in x0 */
-    struct s2_port port;    /* its way to the helper: request ring and ready frames */
+    uint64_t entry;             /* where CPU_ON starts it; written by the winner before power becomes ON_PENDING */
+    uint64_t context;           /* and what it finds in x0 */
+    struct s2_port port;        /* its way to the helper: request ring and ready frames */
 };
 
 struct vm {

@@ -61,9 +61,13 @@ struct report report = {
               .touched = -1,
               .wait_ns = 700,
               .shared_locks = 2}},
-    .helper =
-        {{.core = 3, .zeroed_pages = 11, .populated_pages = 12, .promoted_blocks = 13, .busy_ns = 14, .requests = 15,
-          .shared_locks = 8}},
+    .helper = {{.core = 3,
+                .zeroed_pages = 11,
+                .populated_pages = 12,
+                .promoted_blocks = 13,
+                .busy_ns = 14,
+                .requests = 15,
+                .shared_locks = 8}},
 };
 
 /* The code starts one page into the image. */

@@ -21,12 +21,12 @@
 #include "mm/transition.h"
 
 /* Like assert(), in any thread and in every build: cmocka's own jump out of the test, which only its thread may do. */
-#define CHECK(condition)                                                                 \
-    do {                                                                                 \
-        if (!(condition)) {                                                              \
+#define CHECK(condition)                                                                  \
+    do {                                                                                  \
+        if (!(condition)) {                                                               \
             fprintf(stderr, "%s:%d: %s does not hold\n", __FILE__, __LINE__, #condition); \
-            abort();                                                                     \
-        }                                                                                \
+            abort();                                                                      \
+        }                                                                                 \
     } while (0)
 
 /* MW_SEED if it is set, else `otherwise`; it is printed. */
@@ -51,10 +51,10 @@ void cores_make(uint32_t n);
 uint32_t core_enter(uint32_t id);
 
 /* The fake interrupt controller. */
-uint64_t sgi_count(uint32_t core);  /* how often the core was signalled */
-bool sgi_take(uint32_t core);       /* was it since it last looked? Clears it */
-void core_wait(void);               /* until it is: WFI. Panics when nothing comes: a lost wake-up */
-extern _Atomic bool machine_off;    /* a helper that is signalled now ends its thread */
+uint64_t sgi_count(uint32_t core);          /* how often the core was signalled */
+bool sgi_take(uint32_t core);               /* was it since it last looked? Clears it */
+void core_wait(void);                       /* until it is: WFI. Panics when nothing comes: a lost wake-up */
+extern _Atomic bool machine_off;            /* a helper that is signalled now ends its thread */
 extern void (*gic_sgi_hook)(uint32_t core); /* runs in the one who signals; NULL: nothing */
 
 /* `size` bytes that may only be read; the first one `misaligned` bytes into a page. */

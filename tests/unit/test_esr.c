@@ -216,9 +216,8 @@ int main(void)
         cmocka_unit_test(classes),           cmocka_unit_test(fault_status),
         cmocka_unit_test(translation_fault), cmocka_unit_test(permission_fault),
         cmocka_unit_test(cache_maintenance), cmocka_unit_test(instruction_syndrome),
-        cmocka_unit_test(page_of_fault),
-        cmocka_unit_test(sysreg),            cmocka_unit_test(made_for_el1),
-        cmocka_unit_test(any_bits),
+        cmocka_unit_test(page_of_fault),     cmocka_unit_test(sysreg),
+        cmocka_unit_test(made_for_el1),      cmocka_unit_test(any_bits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

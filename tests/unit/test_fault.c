@@ -227,7 +227,8 @@ static void queued_zero(void **state)
     assert_true(queued);
     assert_int_equal(desc_kind(world_page(RAM + 0x5000), 3), DESC_IN_FLIGHT);
     assert_int_equal(sgi_count(0), 0);
-    assert_int_equal(fault(0, RAM + 0x5010, false), S2_WAIT); /* asked again: it still waits, and nothing is asked twice */
+    assert_int_equal(fault(0, RAM + 0x5010, false),
+                     S2_WAIT); /* asked again: it still waits, and nothing is asked twice */
     assert_int_equal(ring_count(&world.port[0].requests), 1);
 
     assert_true(world_step(0)); /* what somebody waits for comes before the pools */
@@ -436,7 +437,8 @@ static void clean_then_dirty(void **state)
     assert_true(world_page(RAM + 3 * BLOCK_SIZE) == desc_absent(1, 1024));
     assert_int_equal(world_walk(RAM + 3 * BLOCK_SIZE).level, 2);
     assert_true(desc_writable(world_page(RAM + BLOCK_SIZE)));
-    assert_memory_equal(pa_ptr(desc_pa(world_page(RAM + BLOCK_SIZE))), bytes, 2 * BLOCK_SIZE > MIB(6) ? MIB(6) : BLOCK_SIZE);
+    assert_memory_equal(pa_ptr(desc_pa(world_page(RAM + BLOCK_SIZE))), bytes,
+                        2 * BLOCK_SIZE > MIB(6) ? MIB(6) : BLOCK_SIZE);
 
     /* The last block by reads only: it comes together clean, and becomes dirty as a whole. */
     assert_true(*world_touch(0, RAM + 3 * BLOCK_SIZE + 77, false) == image_byte(2 * BLOCK_SIZE + 77));
@@ -688,10 +690,25 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(locate),       TEST(no_ram),           TEST(busy),           TEST(fast_block),     TEST(low_pool_wakes),
-        TEST(queued_zero),  TEST(page_by_page),     TEST(scarce),         TEST(lost_race),      TEST(clean_then_dirty),
-        TEST(ragged_image), TEST(joined),           TEST(join_the_sweep), TEST(joined_a_former_life),
-        TEST(inline_zero),  TEST(inline_by_page),   TEST(inline_image),   TEST(no_memory),      TEST(no_memory_inline),
+        TEST(locate),
+        TEST(no_ram),
+        TEST(busy),
+        TEST(fast_block),
+        TEST(low_pool_wakes),
+        TEST(queued_zero),
+        TEST(page_by_page),
+        TEST(scarce),
+        TEST(lost_race),
+        TEST(clean_then_dirty),
+        TEST(ragged_image),
+        TEST(joined),
+        TEST(join_the_sweep),
+        TEST(joined_a_former_life),
+        TEST(inline_zero),
+        TEST(inline_by_page),
+        TEST(inline_image),
+        TEST(no_memory),
+        TEST(no_memory_inline),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -74,10 +74,8 @@ static void edges_and_holes(void **state)
     /* Neither end aligned; a hole between two banks; reservations of a byte, across a border, and touching ends. */
     struct range bank[] = {{base + 0x1000, 9 * BLOCK_SIZE}, {base + 12 * BLOCK_SIZE, 20 * BLOCK_SIZE + 0xfff}};
     struct range reserved[] = {
-        {base + 2 * BLOCK_SIZE + 5, 1},
-        {base + 5 * BLOCK_SIZE - 1, 2},
-        {base + 13 * BLOCK_SIZE, BLOCK_SIZE},
-        {base + 20 * BLOCK_SIZE - 0x1000, BLOCK_SIZE},
+        {base + 2 * BLOCK_SIZE + 5, 1},       {base + 5 * BLOCK_SIZE - 1, 2},
+        {base + 13 * BLOCK_SIZE, BLOCK_SIZE}, {base + 20 * BLOCK_SIZE - 0x1000, BLOCK_SIZE},
         {base + 60 * BLOCK_SIZE, BLOCK_SIZE}, /* no RAM of ours */
     };
 

@@ -252,12 +252,8 @@ static void play(uint32_t helper_count_, bool by_page, uint64_t operations)
     const uint8_t *bytes = image_make(IMAGE_SIZE, 0x345);
     struct source src = {.ops = &source_image_ops, .base = ptr_pa(bytes), .size = IMAGE_SIZE};
 
-    world_make(&(struct world_config){.blocks = 40,
-                                      .vcpus = VCPUS,
-                                      .helpers = helper_count_,
-                                      .ram_base = RAM,
-                                      .ram_size = SIZE,
-                                      .by_page = by_page});
+    world_make(&(struct world_config){
+        .blocks = 40, .vcpus = VCPUS, .helpers = helper_count_, .ram_base = RAM, .ram_size = SIZE, .by_page = by_page});
     CHECK(s2_set_range(&world.s2, &world.boot, ipa(RAM + IMAGE_AT), align_up(IMAGE_SIZE, PAGE_SIZE),
                        desc_absent((uint32_t)s2_add_source(&world.s2, &src), 0)));
     helpers_of_round = helper_count_;

@@ -20,8 +20,8 @@ static int tear_down(void **state)
 
 static uint32_t add_image(const uint8_t *bytes, uint64_t size)
 {
-    return (uint32_t)s2_add_source(&world.s2, &(struct source){
-                                                  .ops = &source_image_ops, .base = ptr_pa(bytes), .size = size});
+    return (uint32_t)s2_add_source(&world.s2,
+                                   &(struct source){.ops = &source_image_ops, .base = ptr_pa(bytes), .size = size});
 }
 
 /* ---- sources */
@@ -330,9 +330,15 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(zero_source), cmocka_unit_test(image_source), TEST(published_first),
-        TEST(pool_published_first),    TEST(sweep_steps),              TEST(sweep_waits),
-        TEST(sweep_of_a_part),         TEST(retired_table_rests),      TEST(reserved_twice),
+        cmocka_unit_test(zero_source),
+        cmocka_unit_test(image_source),
+        TEST(published_first),
+        TEST(pool_published_first),
+        TEST(sweep_steps),
+        TEST(sweep_waits),
+        TEST(sweep_of_a_part),
+        TEST(retired_table_rests),
+        TEST(reserved_twice),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

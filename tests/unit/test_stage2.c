@@ -153,11 +153,11 @@ static void translation_control(void **state)
         uint64_t v = s2_vtcr(0xfffffff0 | range);
 
         assert_int_equal(v & 0x3f, t0sz[range]);
-        assert_int_equal(v >> 6 & 3, 1);   /* SL0: level 1 */
-        assert_int_equal(v >> 8 & 3, 1);   /* walks write-back */
+        assert_int_equal(v >> 6 & 3, 1); /* SL0: level 1 */
+        assert_int_equal(v >> 8 & 3, 1); /* walks write-back */
         assert_int_equal(v >> 10 & 3, 1);
-        assert_int_equal(v >> 12 & 3, 3);  /* inner shareable */
-        assert_int_equal(v >> 14 & 3, 0);  /* 4 KiB */
+        assert_int_equal(v >> 12 & 3, 3); /* inner shareable */
+        assert_int_equal(v >> 14 & 3, 0); /* 4 KiB */
         assert_int_equal(v >> 16 & 7, ps[range]);
         assert_true(v == ((v & 0x7ffff) | UINT64_C(1) << 31));
     }
@@ -245,8 +245,8 @@ static void against_model(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(fresh),   cmocka_unit_test(coarse_entries),      cmocka_unit_test(refused),
-        cmocka_unit_test(sources), cmocka_unit_test(translation_control), cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(fresh),         cmocka_unit_test(coarse_entries),      cmocka_unit_test(refused),
+        cmocka_unit_test(sources),       cmocka_unit_test(translation_control), cmocka_unit_test(out_of_memory),
         cmocka_unit_test(against_model),
     };
 

@@ -337,9 +337,17 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(begin_and_complete), TEST(complete_by_another_panics), TEST(ready_frame), TEST(dirty_page),
-        TEST(promotion),          TEST(clean_promotion),            TEST(not_yet),     TEST(joined_in_vain),
-        TEST(dirty_while_busy),   TEST(epochs),                     TEST(limbo_limit),
+        TEST(begin_and_complete),
+        TEST(complete_by_another_panics),
+        TEST(ready_frame),
+        TEST(dirty_page),
+        TEST(promotion),
+        TEST(clean_promotion),
+        TEST(not_yet),
+        TEST(joined_in_vain),
+        TEST(dirty_while_busy),
+        TEST(epochs),
+        TEST(limbo_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

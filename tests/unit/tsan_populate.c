@@ -150,12 +150,8 @@ static void run(uint32_t vcpus, uint32_t helper_cores, bool by_page)
     pthread_t thread[MAX_VCPUS], helper_thread[2];
     struct audit a;
 
-    world_make(&(struct world_config){.blocks = 48,
-                                      .vcpus = vcpus,
-                                      .helpers = helper_cores,
-                                      .ram_base = RAM,
-                                      .ram_size = SIZE,
-                                      .by_page = by_page});
+    world_make(&(struct world_config){
+        .blocks = 48, .vcpus = vcpus, .helpers = helper_cores, .ram_base = RAM, .ram_size = SIZE, .by_page = by_page});
     CHECK(s2_set_range(&world.s2, &world.boot, ipa(RAM + IMAGE_AT), align_up(IMAGE_SIZE, PAGE_SIZE),
                        desc_absent((uint32_t)s2_add_source(&world.s2, &src), 0)));
     memset(stored, 0, sizeof(stored));
@@ -273,13 +269,65 @@ static void ping_pong(void **state)
     image_drop();
 }
 
+/*
+ * Two vCPUs that want the same page, one after another and never anything else: whoever finds the other's request must
+ * be on its list, or have seen that it was done. No later traffic would wake the one who was missed.
+ */
+static pthread_barrier_t gate;
+static const uint64_t shared_pages = 4000;
+
+static void *sharer(void *arg)
+{
+    uint32_t me = (uint32_t)(uintptr_t)arg;
+
+    this_core_ptr = &cores[me];
+    rnd = me;
+    for (uint64_t page = 0; page < shared_pages; page++) {
+        uint32_t mmio;
+        bool queued = false;
+
+        pthread_barrier_wait(&gate);
+        for (uint64_t n = random_below(&rnd, 4000); n > 0; n--)
+            __asm__ volatile("");
+        while (s2_fault(&world.s2, &world.port[me], ipa(RAM + page * PAGE_SIZE), false, &mmio, &queued) == S2_WAIT) {
+            core_wait();
+            sgi_take(me);
+        }
+    }
+    return NULL;
+}
+
+static void same_page(void **state)
+{
+    const uint8_t *bytes = image_make(shared_pages * PAGE_SIZE, 0);
+    struct source src = {.ops = &source_image_ops, .base = ptr_pa(bytes), .size = shared_pages * PAGE_SIZE};
+    pthread_t thread, vcpus[2];
+
+    (void)state;
+    world_make(&(struct world_config){.blocks = 40, .vcpus = 2, .helpers = 1, .ram_base = RAM, .ram_size = MIB(32)});
+    CHECK(s2_set_range(&world.s2, &world.boot, ipa(RAM), shared_pages * PAGE_SIZE,
+                       desc_absent((uint32_t)s2_add_source(&world.s2, &src), 0)));
+    helpers[0].space_count = 0;
+    pthread_barrier_init(&gate, NULL, 2);
+    CHECK(pthread_create(&thread, NULL, helper, &helpers[0]) == 0);
+    for (uintptr_t i = 0; i < 2; i++)
+        CHECK(pthread_create(&vcpus[i], NULL, sharer, (void *)i) == 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(vcpus[i], NULL);
+    atomic_store(&machine_off, true);
+    gic_sgi(helpers[0].core, SGI_KICK);
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&gate);
+    CHECK(report.helper[0].requests == shared_pages && world_audit().present == shared_pages);
+    world_drop();
+    image_drop();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ping_pong),
-        cmocka_unit_test(one_helper),
-        cmocka_unit_test(two_helpers),
-        cmocka_unit_test(no_helper),
+        cmocka_unit_test(ping_pong),   cmocka_unit_test(same_page), cmocka_unit_test(one_helper),
+        cmocka_unit_test(two_helpers), cmocka_unit_test(no_helper),
     };
 
     first_seed = seed(3);

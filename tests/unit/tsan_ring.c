@@ -14,12 +14,12 @@
 
 #define ENTRIES 300000u
 
-#define CHECK(condition)                                                  \
-    do {                                                                  \
-        if (!(condition)) {                                               \
+#define CHECK(condition)                                                          \
+    do {                                                                          \
+        if (!(condition)) {                                                       \
             fprintf(stderr, "line %d: %s does not hold\n", __LINE__, #condition); \
-            abort();                                                      \
-        }                                                                 \
+            abort();                                                              \
+        }                                                                         \
     } while (0)
 
 static struct ring ring;

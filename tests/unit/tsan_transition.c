@@ -54,7 +54,7 @@ static void slow(enum fake_op op, uint64_t arg)
 /* ---- promotion under two writing vCPUs */
 
 static uint64_t wrote[WRITERS][S2_ENTRIES]; /* in this round, by whom */
-static _Atomic uint64_t stores_at_most; /* by one writer in one round; in some nobody writes */
+static _Atomic uint64_t stores_at_most;     /* by one writer in one round; in some nobody writes */
 static uint64_t hits[WRITERS], to_dirty[WRITERS];
 
 static _Atomic uint64_t *word(uint64_t frame)
@@ -109,7 +109,7 @@ static void *writer(void *arg)
 
 static void promotion_under_writers(void **state)
 {
-    const uint64_t rounds = 4000;
+    const uint64_t rounds = 2000;
     uint64_t joined = 0, refused = 0, clean = 0;
     struct limbo limbo = {0};
     pthread_t thread[WRITERS];
@@ -197,15 +197,17 @@ static void *late_writer(void *arg)
         _Atomic uint64_t *table = s2_walk(&world.s2, ipa(RAM)).slot;
         CHECK(desc_kind(atomic_load(table), 3) == DESC_PRESENT);
         atomic_fetch_add(&ready, 1);
-        while (desc_kind(atomic_load_explicit(&level2[0], memory_order_relaxed), 2) != DESC_BUSY && !atomic_load(&missed))
+        while (desc_kind(atomic_load_explicit(&level2[0], memory_order_relaxed), 2) != DESC_BUSY &&
+               !atomic_load(&missed))
             ;
         /* From the other end, so that we meet, or all over. */
         uint64_t stride = random_below(&rnd, 2) ? 511 : 1 + 2 * random_below(&rnd, 256);
         for (uint64_t i = 0; i < S2_ENTRIES; i++) {
             uint64_t page = (510 + i * stride) % S2_ENTRIES;
 
-            made[me][page] = s2_make_dirty(&world.s2, &table[page], desc_leaf(pa(block_pa + page * PAGE_SIZE), 3, false),
-                                           ipa(RAM + page * PAGE_SIZE));
+            made[me][page] =
+                s2_make_dirty(&world.s2, &table[page], desc_leaf(pa(block_pa + page * PAGE_SIZE), 3, false),
+                              ipa(RAM + page * PAGE_SIZE));
         }
         epoch_leave();
         pthread_barrier_wait(&gate);
@@ -227,7 +229,7 @@ static void late_writers(void **state)
     CHECK(frame_alloc(&frames, &table));
     for (uintptr_t i = 0; i < WRITERS; i++)
         CHECK(pthread_create(&thread[i], NULL, late_writer, (void *)i) == 0);
-    for (int n = 0; n < 3000; n++) {
+    for (int n = 0; n < 1000; n++) {
         link_table(table, S2_ENTRIES - 1);
         atomic_store(&ready, 0);
         atomic_store(&missed, false);
@@ -310,7 +312,7 @@ static void no_reader_sees_poison(void **state)
     link_table(table, S2_ENTRIES);
     for (uintptr_t i = 0; i < WRITERS; i++)
         CHECK(pthread_create(&thread[i], NULL, reader, (void *)i) == 0);
-    for (uint64_t n = 0; n < 6000; n++) {
+    for (uint64_t n = 0; n < 3000; n++) {
         epoch_enter();
         CHECK(s2_promote(&world.s2, &level2[0], ipa(RAM), &limbo));
         epoch_leave();
@@ -457,10 +459,8 @@ static void frames_change_hands(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(promotion_under_writers),
-        cmocka_unit_test(late_writers),
-        cmocka_unit_test(no_reader_sees_poison),
-        cmocka_unit_test(taken_from_copiers),
+        cmocka_unit_test(promotion_under_writers), cmocka_unit_test(late_writers),
+        cmocka_unit_test(no_reader_sees_poison),   cmocka_unit_test(taken_from_copiers),
         cmocka_unit_test(frames_change_hands),
     };
 

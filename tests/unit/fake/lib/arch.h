@@ -23,7 +23,15 @@
 uint64_t fake_sysreg_read(const char *name);
 void fake_sysreg_write(const char *name, uint64_t value);
 
-enum fake_op { FAKE_DSB, FAKE_TLBI_IPA, FAKE_TLBI_VMALLE1, FAKE_TLBI_VMALLS12, FAKE_CLEAN_INVAL, FAKE_ICACHE, FAKE_ZERO };
+enum fake_op {
+    FAKE_DSB,
+    FAKE_TLBI_IPA,
+    FAKE_TLBI_VMALLE1,
+    FAKE_TLBI_VMALLS12,
+    FAKE_CLEAN_INVAL,
+    FAKE_ICACHE,
+    FAKE_ZERO
+};
 
 /* Set by a test; called with the operation and its address or IPA. NULL: nobody looks. */
 extern void (*fake_arch_hook)(enum fake_op op, uint64_t arg);
@@ -68,9 +76,7 @@ static inline void dsb_sy(void)
     dmb_ish();
 }
 
-static inline void isb(void)
-{
-}
+static inline void isb(void) {}
 
 static inline void cpu_relax(void)
 {
