@@ -6,6 +6,7 @@
 #include "lib/arch.h"
 #include "lib/chacha.h"
 #include "lib/string.h"
+#include "vcpu/reset.h"
 
 #define DTB_MAX KIB(64)
 #define SEED_SIZE 32
@@ -28,20 +29,21 @@ static void *dtb_place(uint32_t id)
     return pa_ptr(pa_add(block, id * DTB_MAX));
 }
 
-static const char *add_image(struct s2 *s, struct frame_cache *frames, pa_t from, uint64_t size, ipa_t to)
+static const char *add_image(struct vm *vm, pa_t from, uint64_t size, ipa_t to)
 {
-    int source = s2_add_source(s, &(struct source){.ops = &source_image_ops, .base = from, .size = size});
+    int source = s2_add_source(&vm->s2, &(struct source){.ops = &source_image_ops, .base = from, .size = size});
 
-    if (source < 0 || !s2_set_range(s, frames, to, align_up(size, PAGE_SIZE), desc_absent((uint32_t)source, 0)))
-        return "no memory for its tables";
+    if (source < 0 || !vm_layout_add(vm, to, align_up(size, PAGE_SIZE), desc_absent((uint32_t)source, 0)))
+        return "too many images";
     return NULL;
 }
 
-static bool map_devices(struct vm *vm, struct frame_cache *frames)
+static bool add_platform(struct vm *vm)
 {
-    return s2_set_range(&vm->s2, frames, ipa(VIRT_GICD), VIRT_GICD_SIZE, desc_mmio(MMIO_GICD)) &&
-           s2_set_range(&vm->s2, frames, ipa(VIRT_GICR), VIRT_GICR_STRIDE * vm->vcpu_count, desc_mmio(MMIO_GICR)) &&
-           s2_set_range(&vm->s2, frames, ipa(VIRT_UART), VIRT_UART_SIZE, desc_mmio(MMIO_UART));
+    return vm_layout_add(vm, ipa(VIRT_GICD), VIRT_GICD_SIZE, desc_mmio(MMIO_GICD)) &&
+           vm_layout_add(vm, ipa(VIRT_GICR), VIRT_GICR_STRIDE * vm->vcpu_count, desc_mmio(MMIO_GICR)) &&
+           vm_layout_add(vm, ipa(VIRT_UART), VIRT_UART_SIZE, desc_mmio(MMIO_UART)) &&
+           vm_layout_add(vm, vm->ram_base, vm->ram_size, 0);
 }
 
 /* A seed of the guest's own, from which the host's and other guests' do not follow. */
@@ -59,8 +61,7 @@ static bool derive_seed(uint8_t out[64], const struct machine *m, uint32_t id)
     return true;
 }
 
-static const char *place(struct vm *vm, const struct guest_config *c, const struct machine *m,
-                         struct frame_cache *frames)
+static const char *place(struct vm *vm, const struct guest_config *c, const struct machine *m)
 {
     struct load_request request = {
         .kernel = pa_ptr(c->kernel),
@@ -99,17 +100,19 @@ static const char *place(struct vm *vm, const struct guest_config *c, const stru
         return "its device tree does not fit";
     vm->entry = plan.kernel;
     vm->dtb = plan.dtb;
-    why = add_image(&vm->s2, frames, c->kernel, c->kernel_size, plan.kernel);
+    why = add_image(vm, c->kernel, c->kernel_size, plan.kernel);
     if (!why && c->initrd_size)
-        why = add_image(&vm->s2, frames, c->initrd, c->initrd_size, plan.initrd);
+        why = add_image(vm, c->initrd, c->initrd_size, plan.initrd);
     if (!why)
-        why = add_image(&vm->s2, frames, ptr_pa(blob), size, plan.dtb);
+        why = add_image(vm, ptr_pa(blob), size, plan.dtb);
     return why;
 }
 
 const char *build_guest(struct vm *vm, const struct guest_config *c, const struct machine *m,
                         struct frame_cache *frames)
 {
+    const char *why;
+
     memcpy(vm->name, c->name, sizeof(vm->name));
     vm->vcpu_count = c->cpus;
     vm->ram_base = ipa(VIRT_RAM);
@@ -120,7 +123,9 @@ const char *build_guest(struct vm *vm, const struct guest_config *c, const struc
     vm->s2.by_page = c->granule == PAGE_SIZE;
     vm->s2.ram_base = vm->ram_base;
     vm->s2.ram_size = vm->ram_size;
-    if (!map_devices(vm, frames) || !s2_set_range(&vm->s2, frames, vm->ram_base, vm->ram_size, 0))
-        return "no memory for its tables";
-    return place(vm, c, m, frames);
+    vm->no_reboot = c->no_reboot;
+    why = add_platform(vm) ? place(vm, c, m) : "too many ranges";
+    if (!why && !vm_layout_apply(vm, frames))
+        why = "no memory for its tables";
+    return why;
 }

@@ -11,7 +11,7 @@ _Static_assert(sizeof(((struct guest_config *)0)->refused) == sizeof(((struct re
                "it goes there");
 _Static_assert(sizeof(((struct guest_config *)0)->name) == sizeof(((struct report_guest *)0)->name), "it goes there");
 
-enum guest_prop { CPUS, MEMORY, BOOTARGS, IDENTITY, GRANULE, ADDRESS_CELLS, SIZE_CELLS, GUEST_PROPS };
+enum guest_prop { CPUS, MEMORY, BOOTARGS, IDENTITY, GRANULE, NO_REBOOT, ADDRESS_CELLS, SIZE_CELLS, GUEST_PROPS };
 
 static const char *const guest_prop[GUEST_PROPS] = {
     [CPUS] = "cpus",
@@ -19,6 +19,7 @@ static const char *const guest_prop[GUEST_PROPS] = {
     [BOOTARGS] = "bootargs",
     [IDENTITY] = "identity",
     [GRANULE] = "populate-granule",
+    [NO_REBOOT] = "no-reboot",
     [ADDRESS_CELLS] = "#address-cells",
     [SIZE_CELLS] = "#size-cells",
 };
@@ -106,6 +107,12 @@ static const char *read_granule(struct guest_config *g, struct dt_value v)
     if (v.p && (!dt_number(v, &g->granule) || (g->granule != PAGE_SIZE && g->granule != BLOCK_SIZE)))
         return "populate-granule is neither 4 KiB nor 2 MiB";
     return NULL;
+}
+
+static const char *read_no_reboot(struct guest_config *g, struct dt_value v)
+{
+    g->no_reboot = v.p != NULL;
+    return v.p && v.len != 0 ? "no-reboot has a value" : NULL;
 }
 
 /* --- modules --- */
@@ -222,7 +229,7 @@ static const char *read_guest(struct guest_config *g, const void *fdt, int node,
         const char *(*read)(struct guest_config *, struct dt_value);
     } readers[] = {
         {CPUS, read_cpus},         {MEMORY, read_memory},   {BOOTARGS, read_bootargs},
-        {IDENTITY, read_identity}, {GRANULE, read_granule},
+        {IDENTITY, read_identity}, {GRANULE, read_granule}, {NO_REBOOT, read_no_reboot},
     };
     const char *name = fdt_get_name(fdt, node, NULL);
     const char *wrong = read_name(g, name ? name : "");

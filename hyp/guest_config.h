@@ -20,6 +20,7 @@ struct guest_config {
     uint64_t memory;      /* bytes, a multiple of 2 MiB */
     const char *bootargs; /* inside the blob; NULL: none */
     enum guest_identity identity;
+    bool no_reboot;   /* a reset ends it */
     uint64_t granule; /* bytes a zero fault maps: PAGE_SIZE or BLOCK_SIZE */
     pa_t kernel;
     uint64_t kernel_size;

@@ -17,6 +17,7 @@
 #include "vcpu/inject.h"
 #include "vcpu/irq.h"
 #include "vcpu/power.h"
+#include "vcpu/reset.h"
 
 _Static_assert(offsetof(struct core, stack_top) == CORE_STACK_TOP, "lib/asm.h");
 
@@ -246,9 +247,7 @@ static void build(const struct machine *m, const struct guest_config *c, struct 
     vgic_dist_reset(vm);
     vuart_reset(vm);
     console_attach(vm);
-    vm->vcpus[0].entry = vm->entry.v;
-    vm->vcpus[0].context = vm->dtb.v;
-    atomic_store(&vm->vcpus[0].power, VCPU_ON_PENDING);
+    vm_power_reset(vm);
     vm_count++;
     log_line("%s: %u vCPU%s, %lu MiB, entry %lx", c->name, c->cpus, c->cpus == 1 ? "" : "s", c->memory >> 20,
              vm->entry.v);

@@ -44,6 +44,7 @@ struct report_guest {
     _Atomic int64_t block;        /* of them, those under 2 MiB descriptors; several writers */
     char reason[96];              /* why it was refused or destroyed, NUL-terminated, "" if it was not */
     uint64_t filled_before_start; /* pages present before the guest's first instruction: 0, and shown to be */
+    uint64_t resets;              /* times it has started again */
 };
 
 struct report_vcpu {

@@ -6,6 +6,7 @@
 #include "lib/log.h"
 #include "vcpu/context.h"
 #include "vcpu/irq.h"
+#include "vcpu/reset.h"
 
 static void (*on_end)(struct vm *vm, bool last) RO_AFTER_INIT;
 
@@ -62,12 +63,8 @@ void vm_end(struct vm *vm, enum report_guest_status status, const char *reason)
         return;
     if (reason)
         format(vm->stats->reason, sizeof(vm->stats->reason), "%s", reason);
-    atomic_store_explicit(&vm->ending, 1, memory_order_release);
-    for (uint32_t i = 0; i < vm->vcpu_count; i++) {
-        atomic_store_explicit(&vm->vcpus[i].unsettled, 1, memory_order_release);
-        if (vm->vcpus[i].core != this_core())
-            gic_sgi(vm->vcpus[i].core, SGI_KICK);
-    }
+    atomic_store_explicit(&vm->ending, VM_ENDED, memory_order_release);
+    vm_signal(vm);
     on_end(vm, all_ended());
 }
 
@@ -90,8 +87,11 @@ void vcpu_settle(struct vcpu *v)
     atomic_exchange_explicit(&v->unsettled, 0, memory_order_acquire);
     while (at_rest(v)) {
         /* Acquire: entry and context, which the winner wrote before. A guest that ended starts nothing any more. */
-        if (!atomic_load_explicit(&v->vm->ending, memory_order_relaxed) &&
-            atomic_load_explicit(&v->power, memory_order_acquire) == VCPU_ON_PENDING)
+        uint32_t state = atomic_load_explicit(&v->vm->ending, memory_order_acquire);
+
+        if (state == VM_RESETTING)
+            vm_reset_stop(v);
+        else if (state == VM_RUNNING && atomic_load_explicit(&v->power, memory_order_acquire) == VCPU_ON_PENDING)
             start(v);
         else
             irq_wait(v);

@@ -47,6 +47,22 @@ struct vcpu {
     struct s2_port port;        /* its way to the helper: request ring and ready frames */
 };
 
+/* What a guest's vCPUs look at before they return to it. */
+enum vm_state {
+    VM_RUNNING,
+    VM_RESETTING, /* they stop, and start again (vcpu/reset.h) */
+    VM_ENDED,     /* for good */
+};
+
+/* A range of the guest's address space as it is when the guest starts (s2_set_range). */
+struct vm_range {
+    ipa_t at;
+    uint64_t size;
+    uint64_t desc;
+};
+
+#define VM_LAYOUT_MAX 12
+
 struct vm {
     uint32_t id;
     char name[32];
@@ -60,7 +76,12 @@ struct vm {
     struct vgic_dist vgic;
     struct vuart uart;
     struct report_guest *stats;
-    _Atomic uint32_t ending; /* nonzero: every vCPU of it leaves the guest for good at its next exit */
+    _Atomic uint32_t ending;  /* enum vm_state; not VM_RUNNING: every vCPU leaves the guest at its next exit */
+    _Atomic uint32_t stopped; /* vCPUs that have, for a reset */
+    _Atomic uint32_t lives;   /* resets done */
+    bool no_reboot;           /* a reset ends it */
+    struct vm_range layout[VM_LAYOUT_MAX];
+    uint32_t layout_count;
 };
 
 extern struct vm vms[MAX_GUESTS];
@@ -78,6 +99,9 @@ static inline uint64_t vcpu_mpidr(uint32_t index)
 {
     return BIT(31) | ((uint64_t)(index / 16) << 8) | (index % 16);
 }
+
+/* Makes all vCPUs of the guest look at `ending` before they go on. Any core. */
+void vm_signal(struct vm *vm);
 
 /* The vCPU with these affinity fields (Aff3.Aff2.Aff1.Aff0 as in MPIDR_EL1), or NULL. */
 struct vcpu *vm_vcpu_by_mpidr(struct vm *vm, uint64_t mpidr);

@@ -95,7 +95,7 @@ def test_default_run(mw):
 ])
 def test_ends(mw, debian_kernel, initramfs, end, append, result):
     done = mw("run", "--kernel", debian_kernel, "--initrd", initramfs(f"{MOUNTS}echo init: the end is near\n{end}\n"),
-              "--append", f"console=ttyAMA0 quiet cryptomgr.notests {append}", "--cpus", 2, "--memory", "256M")
+              "--append", f"console=ttyAMA0 quiet cryptomgr.notests {append}", "--cpus", 2, "--memory", "256M", "--no-reboot")
     assert (done.code, done.stats["result"]) == (0 if result == "off" else 3, result), done.stdout + done.stderr
     assert "init: the end is near" in done.stdout
     assert ("Kernel panic" in done.stdout) == (append == "panic=-1")
@@ -232,3 +232,18 @@ def test_session_left_by_escape(session):
     session.expect(pexpect.EOF)
     session.wait()
     assert session.exitstatus == 130
+
+
+def test_session_reboots(session):
+    """The guest starts again in place, on fresh RAM, as often as it asks."""
+    for word in ("one", "two"):
+        at_prompt(session, f"echo {word} >/dev/shm/left 2>/dev/null || echo {word} >/tmp/left; ls /tmp | wc -l", "1")
+        session.sendline("reboot -f")
+        session.expect_exact("init: first line")
+        session.expect(PROMPT)
+        at_prompt(session, "ls /tmp | wc -l", "0")
+        at_prompt(session, "nproc", "2")
+    session.sendline("poweroff -f")
+    session.expect(pexpect.EOF)
+    session.close()
+    assert session.exitstatus == 0

@@ -125,9 +125,34 @@ def test_load_addresses(guest, tmp_path, name, text_offset):
     guest(name, "--cpus", 2, env={"MW_IMAGE": str(moved)})
 
 
-def test_reset_ends_the_guest(guest):
-    done = guest("reset", code=3, result="reset")
-    assert "reset" in done.stderr
+def test_reset_ends_the_guest(mw, guest_image):
+    """Where the owner wants that."""
+    done = mw("run", "--kernel", guest_image("reset"), "--no-reboot", "--memory", "64M", "--append", "until-ms=600000")
+    assert (done.code, done.stats["result"]) == (3, "reset"), done.stdout + done.stderr
+    assert "reset" in done.stderr and "FAIL" not in done.stdout
+    assert done.stats["guests"][0]["resets"] == 0
+
+
+def mw_reset(guest, *args, **expected):
+    return guest("reset", "--memory", "64M", *args, **expected)
+
+
+@pytest.mark.racy
+@pytest.mark.parametrize("helpers", [0, 1, 2])
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_reset_starts_again(guest, cpus, helpers):
+    """Each life begins with fresh RAM, whatever the other CPU and the helpers were at when the one before ended."""
+    done = mw_reset(guest, "--cpus", cpus, "--helpers", helpers, "--append", "until-ms=1500",
+                    expect=["fresh RAM in every life"])
+    assert done.stats["guests"][0]["resets"] > 10
+
+
+@pytest.mark.slow
+def test_a_thousand_resets_lose_no_frame(guest):
+    """The machine has room for the guest and little else: a few frames lost in each life would be missed."""
+    done = mw_reset(guest, "--cpus", 2, "--ram", "128M", "--append", "until-ms=120000",
+                    expect=["fresh RAM in every life"])
+    assert done.stats["guests"][0]["resets"] > 1000
 
 
 # ---- what a guest may do wrong

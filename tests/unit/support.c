@@ -164,6 +164,31 @@ void gic_deactivate(uint32_t intid)
     CHECK(intid == SGI_KICK);
 }
 
+static uint8_t *guarded;
+static void (*guard_act)(void);
+
+static void on_write(int signal, siginfo_t *info, void *context)
+{
+    void (*act)(void) = guard_act;
+
+    (void)signal;
+    (void)context;
+    CHECK(act && (uint64_t)((uint8_t *)info->si_addr - guarded) < PAGE_SIZE);
+    guard_act = NULL;
+    CHECK(mprotect(guarded, PAGE_SIZE, PROT_READ | PROT_WRITE) == 0);
+    act();
+}
+
+void before_write(const volatile void *p, void (*act)(void))
+{
+    struct sigaction sa = {.sa_sigaction = on_write, .sa_flags = SA_SIGINFO};
+
+    guarded = (uint8_t *)align_down((uint64_t)(uintptr_t)p, PAGE_SIZE);
+    guard_act = act;
+    CHECK(sigaction(SIGSEGV, &sa, NULL) == 0);
+    CHECK(mprotect(guarded, PAGE_SIZE, PROT_READ) == 0);
+}
+
 static uint8_t *image;
 static uint64_t image_bytes;
 

@@ -57,6 +57,12 @@ void core_wait(void);                       /* until it is: WFI. Panics when not
 extern _Atomic bool machine_off;            /* a helper that is signalled now ends its thread */
 extern void (*gic_sgi_hook)(uint32_t core); /* runs in the one who signals; NULL: nothing */
 
+/*
+ * Runs `act` just before the next write to the page of `p`, in the middle of whoever writes: compare-and-swap counts as
+ * a write, a load does not. So it happens between the look at a word and the change of it.
+ */
+void before_write(const volatile void *p, void (*act)(void));
+
 /* `size` bytes that may only be read; the first one `misaligned` bytes into a page. */
 const uint8_t *image_make(uint64_t size, uint64_t misaligned);
 uint8_t image_byte(uint64_t offset);

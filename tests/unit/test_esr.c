@@ -62,7 +62,7 @@ static void translation_fault(void **state)
     assert_true(f.ipa_valid && f.far_valid);
     assert_true(f.ipa.v == 0x45678456);
     assert_true(f.far == FAR);
-    assert_false(f.fetch || f.write || f.s1ptw || f.cache_op || f.syndrome);
+    assert_false(f.fetch || f.write || f.s1ptw || f.cache_op);
 
     assert_true(s2_fault_decode(DABT | WNR | TRANSLATION_L2, FAR, HPFAR).write);
     f = s2_fault_decode(IABT | WNR | TRANSLATION_L2, FAR, HPFAR); /* WnR is RES0 there */

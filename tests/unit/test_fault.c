@@ -564,6 +564,99 @@ static void joined_a_former_life(void **state)
     assert_int_equal(sgi_count(1), 1);
 }
 
+/* ---- between the look at a word and its change */
+
+static bool happened;
+static void helper_works(void)
+{
+    happened = true;
+    CHECK(world_step(0));
+}
+
+/* The page comes while we put our name on the list: whoever signalled may have looked before. */
+static void done_before_joined(void **state)
+{
+    const uint8_t *bytes = image_make(MIB(2), 0);
+
+    (void)state;
+    make(2, 1, false);
+    add_image(bytes, MIB(2), RAM);
+    world_settle();
+    assert_int_equal(fault(0, RAM, false), S2_WAIT);
+    happened = false;
+    before_write(&requests[0].waiters, helper_works);
+    assert_int_equal(fault(1, RAM, false), S2_RESUME);
+    assert_true(happened);
+    assert_int_equal(sgi_count(0), 1);
+    image_drop();
+}
+
+static void helper_settles(void)
+{
+    happened = true;
+    world_settle();
+}
+
+/* The page is joined into its block as it becomes dirty. */
+static void joined_before_dirty(void **state)
+{
+    const uint8_t *bytes = image_make(MIB(2), 0);
+
+    (void)state;
+    make(1, 1, false);
+    add_image(bytes, MIB(2), RAM);
+    world_settle();
+    world_touch(0, RAM + 0x3000, false);
+    happened = false;
+    before_write(world_walk(RAM + 0x3000).slot, helper_settles);
+    assert_int_equal(fault(0, RAM + 0x3000, true), S2_RESUME);
+    assert_true(happened);
+    assert_int_equal(world_walk(RAM).level, 2);
+    assert_true(desc_writable(world_walk(RAM).desc));
+    assert_int_equal(world_audit().block, BLOCK_PAGES);
+    image_drop();
+}
+
+/* Another vCPU asks for the same page, or the sweep takes it: one request only, and the loser's is free again. */
+static void asks_too(void)
+{
+    bool q = false;
+
+    happened = true;
+    CHECK(world_fault(1, RAM + 0x3000, true, &q) == S2_WAIT);
+}
+
+static void asked_by_two(void **state)
+{
+    const uint8_t *bytes = image_make(MIB(2), 0);
+
+    (void)state;
+    make(2, 1, false);
+    add_image(bytes, MIB(2), RAM);
+    world_settle();
+    world_touch(0, RAM + 0x5000, false);
+    happened = false;
+    before_write(world_walk(RAM + 0x3000).slot, asks_too);
+    assert_int_equal(fault(0, RAM + 0x3000, false), S2_WAIT);
+    assert_true(happened);
+    assert_int_equal(ring_count(&world.port[0].requests), 0);
+    assert_int_equal(ring_count(&world.port[1].requests), 1);
+    assert_false(atomic_load(&requests[0].busy));
+    assert_true(world_step(0));
+    assert_true(sgi_take(0) && sgi_take(1));
+    assert_int_equal(fault(0, RAM + 0x3000, false), S2_RESUME);
+    assert_true(desc_writable(world_page(RAM + 0x3000)));
+    assert_int_equal(world_audit().present, 2);
+
+    /* The sweep finds it first. */
+    happened = false;
+    before_write(world_walk(RAM).slot, helper_works);
+    assert_int_equal(fault(0, RAM, true), S2_RESUME);
+    assert_true(happened && desc_writable(world_page(RAM)));
+    assert_int_equal(world_audit().present, 3);
+    image_drop();
+}
+
 /* ---- without a helper */
 
 static void inline_zero(void **state)
@@ -704,6 +797,9 @@ int main(void)
         TEST(joined),
         TEST(join_the_sweep),
         TEST(joined_a_former_life),
+        TEST(done_before_joined),
+        TEST(joined_before_dirty),
+        TEST(asked_by_two),
         TEST(inline_zero),
         TEST(inline_by_page),
         TEST(inline_image),

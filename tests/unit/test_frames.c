@@ -252,13 +252,47 @@ static void small_frames(void **state)
     /* Each cache split a block of its own, and the third went to the first that ran dry. */
     assert_true(n >= 2 * BLOCK_PAGES && n <= 3 * BLOCK_PAGES);
     assert_false(frame_alloc(&a, &one) && frame_alloc(&b, &one));
-    for (uint64_t i = 0; i < n; i++)
+    for (uint64_t i = 0; i < 100; i++)
         frame_free(&a, f[i]);
-    assert_true(a.count >= n);
-    for (uint64_t i = n; i > 0; i--) {
+    for (uint64_t i = 100; i > 0; i--) {
         assert_true(frame_alloc(&a, &one));
         assert_true(one.v == f[i - 1].v); /* the last in is the warmest */
     }
+}
+
+/* What one cache has too many of serves the others before a block is split. */
+static void depot(void **state)
+{
+    static const uint64_t many = FRAME_CACHE_HIGH + 300;
+    struct range bank = blocks(0, 8);
+    struct frame_cache a = {0}, b = {0}, c = {0};
+    static bool seen[8 * BLOCK_PAGES];
+    pa_t f[FRAME_CACHE_HIGH + 300], one;
+    uint64_t free;
+
+    (void)state;
+    memset(seen, 0, sizeof(seen));
+    assert_true(frames_init(&bank, 1, NULL, 0, NULL));
+    for (uint64_t i = 0; i < many; i++)
+        assert_true(frame_alloc(&a, &f[i]));
+    free = frames_free_blocks();
+    for (uint64_t i = 0; i < many; i++) {
+        frame_free(&b, f[i]);
+        assert_in_range(b.count, 1, FRAME_CACHE_HIGH);
+    }
+    assert_int_equal(b.count, FRAME_CACHE_HIGH);
+    for (uint64_t i = 0; i < many - FRAME_CACHE_HIGH; i++) {
+        uint64_t index;
+
+        assert_true(frame_alloc(&c, &one));
+        index = (one.v - base) / PAGE_SIZE;
+        assert_true(one.v % PAGE_SIZE == 0 && index < ARRAY_SIZE(seen) && !seen[index]);
+        assert_true(atomic_load(frame_record(one)) == 0);
+        seen[index] = true;
+    }
+    assert_int_equal(frames_free_blocks(), free);
+    assert_true(frame_alloc(&c, &one)); /* now it has to */
+    assert_int_equal(frames_free_blocks(), free - 1);
 }
 
 #define THREADS 4
@@ -321,6 +355,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(freed_blocks_come_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(wrong_frees_panic, set_up, tear_down),
         cmocka_unit_test_setup_teardown(small_frames, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(depot, set_up, tear_down),
         cmocka_unit_test_setup_teardown(claims_from_many_cores, set_up, tear_down),
     };
 

@@ -266,6 +266,12 @@ static void late_writers(void **state)
 
 static _Atomic uint64_t walks;
 
+static void spin(uint64_t n)
+{
+    while (n-- > 0)
+        __asm__ volatile("");
+}
+
 static void *reader(void *arg)
 {
     uint64_t n = 0, r;
@@ -287,8 +293,9 @@ static void *reader(void *arg)
                     CHECK(desc_pa(d).v == block_pa + (e.level == 3 ? page * PAGE_SIZE : 0));
                 else
                     CHECK(d == desc_busy() || (e.level == 2 && desc_kind(d, 2) == DESC_TABLE_REF));
-                if (again == 1 && (n & 7) == 0)
+                if (again == 1 && (n & 31) == 0)
                     sched_yield();
+                spin(random_below(&r, 600));
             }
         }
         epoch_leave();
@@ -302,7 +309,7 @@ static void no_reader_sees_poison(void **state)
 {
     struct limbo limbo = {0};
     pthread_t thread[WRITERS];
-    uint64_t reaped = 0, most = 0;
+    uint64_t reaped = 0, most = 0, r = seed(9);
     pa_t table;
 
     (void)state;
@@ -313,6 +320,7 @@ static void no_reader_sees_poison(void **state)
     for (uintptr_t i = 0; i < WRITERS; i++)
         CHECK(pthread_create(&thread[i], NULL, reader, (void *)i) == 0);
     for (uint64_t n = 0; n < 3000; n++) {
+        spin(random_below(&r, 3000)); /* somebody gets hold of the table */
         epoch_enter();
         CHECK(s2_promote(&world.s2, &level2[0], ipa(RAM), &limbo));
         epoch_leave();

@@ -25,7 +25,7 @@ exit codes:
     4  QEMU ended otherwise                 124  timeout                 130  interrupted
 
 A TOML file has [machine] (machine, cpu, ram, helpers, cores, icount, timeout, stats, quiet, qemu-arg) and
-[[guest]] (name, kernel, initrd, append, cpus, memory, identity, populate-granule). Paths in it count from its
+[[guest]] (name, kernel, initrd, append, cpus, memory, identity, populate-granule, no-reboot). Paths in it count from its
 own folder; options on the command line override it.
 
 environment: MW_IMAGE is the hypervisor image to start (build/meanwhile.img)."""
@@ -66,6 +66,7 @@ def add_guest_options(p):
     p.add_argument("--memory", metavar="SIZE", type=typed(options.size), help="guest RAM (512M)")
     p.add_argument("--helpers", metavar="N", type=typed(options.count), help="helper cores (1)")
     p.add_argument("--config", metavar="FILE.toml", help="machine and guest from a file")
+    p.add_argument("--no-reboot", action="store_true", default=None, help="a reset ends the guest, which is exit code 3")
     p.add_argument("--quiet", action="store_true", default=None, help="no '[mw] ' lines and no report at power-off")
 
 

@@ -83,6 +83,8 @@ def guest_node(guest, places):
         "identity": fdt.strings(guest.identity),
         "populate-granule": fdt.cells(guest.populate_granule),
     }
+    if guest.no_reboot:
+        props["no-reboot"] = b""
     modules = [
         fdt.Node(f"module@{i}", {"compatible": fdt.strings(*MODULES[i]), "reg": fdt.cells64(*place)})
         for i, place in enumerate(places)

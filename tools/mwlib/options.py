@@ -32,6 +32,7 @@ class Guest:
     memory: int = 512 * MIB
     identity: str = "meanwhile"
     populate_granule: int = BLOCK
+    no_reboot: bool = False
 
 
 @dataclass
@@ -103,7 +104,7 @@ def string_list(value):
 
 PATH_KEYS = ("kernel", "initrd", "stats")
 GUEST_KEYS = {"name": string, "kernel": string, "initrd": string, "append": raw, "cpus": count, "memory": size,
-              "identity": string, "populate-granule": size}
+              "identity": string, "populate-granule": size, "no-reboot": flag}
 MACHINE_KEYS = {"machine": string, "cpu": string, "ram": size, "helpers": count, "cores": count, "icount": flag,
                 "timeout": seconds, "stats": string, "quiet": flag, "qemu-arg": string_list}
 

@@ -12,7 +12,7 @@ from .common import BLOCK, MIB, PAGE
 MAGIC = 0x74726F706572776D
 VERSION = 1
 HEAD = struct.Struct("<QII I3I 6I QQQ96sQ")
-GUEST = struct.Struct("<32sII Qqq96sQ")
+GUEST = struct.Struct("<32sII Qqq96sQQ")
 VCPU = struct.Struct("<II 5Q 7Q qqQQ")
 HELPER = struct.Struct("<II 6Q")
 MAX_ENTRIES = 4096  # of one array: more is a damaged report
@@ -71,7 +71,7 @@ class Report:
 
     @staticmethod
     def _guest(index, row, vcpu_rows):
-        name, status, vcpus, ram_pages, touched, block, reason, filled = row
+        name, status, vcpus, ram_pages, touched, block, reason, filled, resets = row
         mine = [v for v in vcpu_rows if v[0] == index]
         return {
             "name": text(name),
@@ -82,6 +82,7 @@ class Report:
             "touched_pages": touched + sum(v[14] for v in mine),
             "block_pages": block + sum(v[15] for v in mine),
             "filled_before_start": filled,
+            "resets": resets,
             "wait_ns": sum(v[16] for v in mine),
             "faults": {n: sum(v[2 + i] for v in mine) for i, n in enumerate(FAULTS)},
             "exits": {n: sum(v[7 + i] for v in mine) for i, n in enumerate(EXITS)},
