@@ -80,7 +80,7 @@ void trap_irq(void)
     struct vcpu *v = this_vcpu();
 
     v->stats->exits.irq++;
-    irq_poll(v);
+    irq_trap(v);
     leave(v);
 }
 

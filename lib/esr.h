@@ -155,22 +155,27 @@ static inline struct access access_decode(uint64_t esr)
     };
 }
 
-/* A trapped MSR, MRS or system instruction (EC 0x18). `id` is made by SYSREG_ID. */
+/*
+ * A trapped MSR, MRS or system instruction (EC 0x18). A register's number is what the syndrome says of it, in place: no
+ * bit has to be moved to find out which one it is.
+ */
 struct sysreg_trap {
     uint32_t id;
     uint8_t reg;
     bool read;
 };
 
-#define SYSREG_ID(op0, op1, crn, crm, op2) \
-    ((uint32_t)(((op0) << 14) | ((op1) << 11) | ((crn) << 7) | ((crm) << 3) | (op2)))
+#define SYSREG_ID(op0, op1, crn, crm, op2)                                                                   \
+    (((uint32_t)(op0) << 20) | ((uint32_t)(op2) << 17) | ((uint32_t)(op1) << 14) | ((uint32_t)(crn) << 10) | \
+     ((uint32_t)(crm) << 1))
+#define SYSREG_ID_ALL SYSREG_ID(3, 7, 15, 15, 7)
+#define SYSREG_CRM FIELD(4, 1)
+#define SYSREG_OP2 FIELD(19, 17)
 
 static inline struct sysreg_trap sysreg_trap_decode(uint64_t esr)
 {
     return (struct sysreg_trap){
-        .id = SYSREG_ID((uint32_t)field_get(FIELD(21, 20), esr), (uint32_t)field_get(FIELD(16, 14), esr),
-                        (uint32_t)field_get(FIELD(13, 10), esr), (uint32_t)field_get(FIELD(4, 1), esr),
-                        (uint32_t)field_get(FIELD(19, 17), esr)),
+        .id = (uint32_t)esr & SYSREG_ID_ALL,
         .reg = (uint8_t)field_get(FIELD(9, 5), esr),
         .read = (esr & BIT(0)) != 0,
     };

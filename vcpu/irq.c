@@ -43,6 +43,19 @@ void irq_poll(struct vcpu *v)
         serve(v, intid);
 }
 
+void irq_trap(struct vcpu *v)
+{
+    uint32_t intid = gic_ack();
+
+    if (intid == PPI_VTIMER || intid == PPI_PTIMER) {
+        gic_eoi(intid);
+        if (!vgic_hw_ppi_again(v, intid))
+            vgic_hw_ppi(v, intid);
+    } else if (intid != GIC_SPURIOUS) {
+        serve(v, intid);
+    }
+}
+
 void irq_wait(struct vcpu *v)
 {
     wfi();

@@ -4,6 +4,12 @@
 
 #include "vcpu/vm.h"
 
+/*
+ * An exit for an interrupt: takes the most urgent one and serves it. Another one that is pending causes the next exit.
+ * Own core, interrupts masked.
+ */
+void irq_trap(struct vcpu *v);
+
 /* Takes and serves whatever is pending. Own core, interrupts masked: on an exit, or while waiting in EL2. */
 void irq_poll(struct vcpu *v);
 

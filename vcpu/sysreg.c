@@ -14,7 +14,7 @@ struct handler {
 static uint64_t read_id(struct vcpu *v, uint32_t id)
 {
     (void)v;
-    return idregs_read(id >> 3 & 7, id & 7);
+    return idregs_read((uint32_t)field_get(SYSREG_CRM, id), (uint32_t)field_get(SYSREG_OP2, id));
 }
 
 static uint64_t read_zero(struct vcpu *v, uint32_t id)
@@ -30,21 +30,22 @@ static void write_ignored(struct vcpu *v, uint64_t value)
     (void)value;
 }
 
+#define ICC_SGI1R SYSREG_ID(3, 0, 12, 11, 5)
+
 /* A NULL function: that direction is undefined. */
 static const struct handler handlers[] = {
-    {SYSREG_ID(3, 0, 12, 11, 5), ~0u, NULL, vgic_sgi1r},       /* ICC_SGI1R_EL1 */
-    {SYSREG_ID(3, 0, 0, 0, 0), ~0x3fu, read_id, NULL},         /* S3_0_C0_C0..7: the ID registers */
-    {SYSREG_ID(3, 0, 12, 11, 1), ~0u, NULL, vgic_dir},         /* ICC_DIR_EL1 */
-    {SYSREG_ID(3, 0, 12, 11, 6), ~0u, NULL, vgic_sgi0r},       /* ICC_ASGI1R_EL1 */
-    {SYSREG_ID(3, 0, 12, 11, 7), ~0u, NULL, vgic_sgi0r},       /* ICC_SGI0R_EL1 */
-    {SYSREG_ID(3, 0, 1, 0, 1), ~0u, read_zero, write_ignored}, /* ACTLR_EL1: nothing in it */
+    {ICC_SGI1R, SYSREG_ID_ALL, NULL, vgic_sgi1r},
+    {SYSREG_ID(3, 0, 0, 0, 0), SYSREG_ID(3, 7, 15, 8, 0), read_id, NULL}, /* S3_0_C0_C0..7: the ID registers */
+    {SYSREG_ID(3, 0, 12, 11, 1), SYSREG_ID_ALL, NULL, vgic_dir},          /* ICC_DIR_EL1 */
+    {SYSREG_ID(3, 0, 12, 11, 6), SYSREG_ID_ALL, NULL, vgic_sgi0r},        /* ICC_ASGI1R_EL1 */
+    {SYSREG_ID(3, 0, 12, 11, 7), SYSREG_ID_ALL, NULL, vgic_sgi0r},        /* ICC_SGI0R_EL1 */
+    {SYSREG_ID(3, 0, 1, 0, 1), SYSREG_ID_ALL, read_zero, write_ignored},  /* ACTLR_EL1: nothing in it */
 };
 
-void sysreg_trap(struct vcpu *v, uint64_t esr)
+static NOINLINE void emulate(struct vcpu *v, uint64_t esr)
 {
     struct sysreg_trap t = sysreg_trap_decode(esr);
 
-    v->stats->exits.sysreg++;
     for (size_t i = 0; i < ARRAY_SIZE(handlers); i++) {
         const struct handler *h = &handlers[i];
 
@@ -60,4 +61,17 @@ void sysreg_trap(struct vcpu *v, uint64_t esr)
         return;
     }
     inject_undefined(esr);
+}
+
+void sysreg_trap(struct vcpu *v, uint64_t esr)
+{
+    struct sysreg_trap t = sysreg_trap_decode(esr);
+
+    v->stats->exits.sysreg++;
+    if (t.id == ICC_SGI1R && !t.read) { /* a guest's signals to its CPUs: the only one that is in a hurry */
+        skip_instruction(esr);
+        vgic_sgi1r(v, frame_get(v->frame, t.reg));
+    } else {
+        emulate(v, esr);
+    }
 }

@@ -46,6 +46,7 @@ struct vgic_cpu {
     uint32_t hw_kept;   /* of hw_pending: disabled by the guest, or active already */
     uint32_t lr_count;  /* list registers the hardware has; 0 while the vCPU is off */
     uint32_t lr_used;   /* in use, as last seen */
+    uint32_t tick_lr;   /* which one held a physical PPI last */
     uint32_t lr_eoi;    /* asks for maintenance at the guest's EOI */
     struct {
         uint16_t intid;
@@ -117,6 +118,12 @@ void vgic_set_private_pending(struct vcpu *v, uint32_t intid);
  * guest has reprogrammed its timer since then there is nothing to deliver, as in hardware.
  */
 void vgic_hw_ppi(struct vcpu *v, uint32_t intid);
+
+/*
+ * The same for the usual tick, and quickly: the list register that held this PPI last is empty again, because the guest
+ * has ended it, and nothing else is new. It gets the next one, and there is nothing left to do. False: nothing was done.
+ */
+WARN_UNUSED bool vgic_hw_ppi_again(struct vcpu *v, uint32_t intid);
 
 /* Own core, before a return to the guest when `dirty`, and on a maintenance interrupt: fold list registers and memory. */
 void vgic_sync(struct vcpu *v);

@@ -186,6 +186,7 @@ static INLINE uint32_t fill(struct vcpu *v, uint32_t b, uint32_t n, uint32_t i)
     if (b == 0 && take_bit(&c->hw_pending, bit)) {
         flags |= HW;
         lr |= LR_HW | field_put(LR_PINTID, n);
+        c->tick_lr = i;
     } else if (!edge) {
         lr |= LR_EOI; /* to look at the line again then */
     }
@@ -606,6 +607,27 @@ void vgic_hw_ppi(struct vcpu *v, uint32_t intid)
     c->hw_active |= BIT32(intid);
     atomic_fetch_or(&c->hw_pending, BIT32(intid));
     vgic_mark(v, todo);
+}
+
+bool vgic_hw_ppi_again(struct vcpu *v, uint32_t intid)
+{
+    struct vgic_cpu *c = &v->vgic;
+    struct vgic_bank *k = &c->priv;
+    uint32_t i = c->tick_lr;
+    uint64_t lr = LR_PENDING | LR_HW | field_put(LR_PINTID, intid) | intid;
+
+    if (atomic_load_explicit(&c->dirty, memory_order_relaxed) || c->hcr != ICH_HCR_EN || c->lr[i].intid != intid ||
+        c->lr[i].flags != HW || !(c->lr_used & (uint32_t)gich_elrsr() & BIT32(i)))
+        return false;
+    if (!(vgic_forwarded(v->vm, k, memory_order_relaxed) & BIT32(intid)) ||
+        atomic_load_explicit(&k->active, memory_order_relaxed) & BIT32(intid))
+        return false;
+    lr |= field_put(LR_PRIORITY, atomic_load_explicit(&k->prio[intid], memory_order_relaxed));
+    if (atomic_load_explicit(&k->group, memory_order_relaxed) & BIT32(intid))
+        lr |= LR_GROUP1;
+    gich_lr_write(i, lr);
+    isb();
+    return true;
 }
 
 /* Active priorities are not looked at: an interrupt that only waits for a handler to end counts. */

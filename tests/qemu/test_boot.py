@@ -34,15 +34,16 @@ class Machine(NamedTuple):
 
 @pytest.fixture
 def machine(tmp_path):
-    """machine(*QEMU's arguments) -> Machine. Its end is its own, or comes after `seconds`; with `sleeps`, when EL2 has
-    written a result and the core has had time to do something it should not."""
+    """machine(*QEMU's arguments) -> Machine. Its end is its own, or comes after `seconds`; with `sleeps` (where the
+    image is), when EL2 has written a result and the core has had time to do something it should not."""
 
     def run(*args, m="virtualization=on,gic-version=3", cores=2, ram=512, seconds=20, log=True, stdin="", sleeps=None):
         backing, errors = tmp_path / "ram", tmp_path / "log"
         with backing.open("wb") as f:
             f.truncate(ram * MIB)
-        command = ["qemu-system-aarch64", "-M", f"virt,{m},memory-backend=ram", "-cpu", "cortex-a57", "-smp", str(cores),
-                   "-m", f"{ram}M", "-object", f"memory-backend-file,id=ram,size={ram}M,mem-path={backing},share=on",
+        command = ["qemu-system-aarch64", "-M", f"virt,{m},memory-backend=ram", "-cpu", "cortex-a57",
+                   "-smp", str(cores), "-m", f"{ram}M",
+                   "-object", f"memory-backend-file,id=ram,size={ram}M,mem-path={backing},share=on",
                    "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot",
                    *(["-d", "int,guest_errors", "-D", str(errors)] if log else []), *map(str, args)]  # yapf: disable
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as qemu:
@@ -133,7 +134,7 @@ def test_packed_quiet(machine, mw, guest_image, tmp_path):
 
 
 def test_elsewhere_in_ram(machine, mw, guest_image, tmp_path):
-    """Entered as firmware does it: the image anywhere on a 2 MiB boundary, the tree where firmware has it, no header read."""
+    """As firmware does it: the image on any 2 MiB boundary, the tree where firmware has it, no header read."""
     out = packed(mw, tmp_path, "--kernel", guest_image("hello"), "--memory", "64M")
     tree = tmp_path / "host.dtb"
     dump_tree(tree, "virtualization=on,gic-version=3")
@@ -162,8 +163,8 @@ def jump(to, x0):
     """Code that loads x0 and branches: MOVZ and MOVK of x0 and x1, BR x1 (DDI 0487 C6.2)."""
     words = []
     for reg, value in ((0, x0), (1, to)):
-        for shift in range(4):
-            words.append((0xd2800000 if shift == 0 else 0xf2800000) | shift << 21 | (value >> 16 * shift & 0xffff) << 5 | reg)
+        for n in range(4):
+            words.append((0xf2800000 if n else 0xd2800000) | n << 21 | (value >> 16 * n & 0xffff) << 5 | reg)
     return struct.pack("<9I", *words, 0xd61f0020)
 
 
@@ -176,8 +177,8 @@ def start_at_stub(stub):
 
 
 def dump_tree(to, m, cores=2, ram=512):
-    subprocess.run(["qemu-system-aarch64", "-M", f"virt,{m},dumpdtb={to}", "-cpu", "cortex-a57", "-smp", str(cores), "-m",
-                    f"{ram}M", "-nodefaults", "-display", "none"], check=True, capture_output=True, timeout=20)
+    subprocess.run(["qemu-system-aarch64", "-M", f"virt,{m},dumpdtb={to}", "-cpu", "cortex-a57", "-smp", str(cores),
+                    "-m", f"{ram}M", "-nodefaults", "-display", "none"], check=True, capture_output=True, timeout=20)
 
 
 @pytest.mark.parametrize("x0", [0, 0x100, 0x44000000, 0x44000003, 0x5ffff000, 0xffff_ffff_ffff_fff8], ids=hex)
@@ -270,8 +271,9 @@ def host_tree(tmp_path):
     def build(text, cores=2):
         dumped, source, tree = tmp_path / "dumped.dtb", tmp_path / "host.dts", tmp_path / "host.dtb"
         dump_tree(dumped, "virtualization=on,gic-version=3", cores)
-        dts = subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dts", str(dumped)], capture_output=True, check=True).stdout
-        source.write_bytes(dts + b"/ { chosen { #address-cells = <2>; #size-cells = <2>;" + text.encode() + b"}; };\n")
+        dts = subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dts", str(dumped)], capture_output=True, check=True)
+        chosen = "/ { chosen { #address-cells = <2>; #size-cells = <2>; %s }; };\n" % text
+        source.write_bytes(dts.stdout + chosen.encode())
         subprocess.run(["dtc", "-q", "-I", "dts", "-O", "dtb", "-o", str(tree), str(source)], check=True)
         return tree
 
@@ -316,8 +318,8 @@ def test_bad_guest_in_host_tree(machine, host_tree, guest_image, text, why):
 # ---- sizes
 
 
-@pytest.mark.parametrize("memory, ram, cpus", [("4M", "32M", 1), ("126M", "190M", 1), ("1030M", "1100M", 2), ("3G", "3200M", 1),
-                                               ("64M", "2050M", 1)])
+@pytest.mark.parametrize("memory, ram, cpus", [("4M", "32M", 1), ("126M", "190M", 1), ("1030M", "1100M", 2),
+                                               ("3G", "3200M", 1), ("64M", "2050M", 1)])
 def test_sizes(mw, guest_image, memory, ram, cpus):
     done = mw("run", "--kernel", guest_image("hello"), "--memory", memory, "--ram", ram, "--cpus", cpus)
     assert done.code == 0, done.stdout + done.stderr
@@ -354,7 +356,7 @@ def test_cores(mw, guest_image, tmp_path, cpus, helpers, cores):
 
 def test_more_vcpus_than_cores(mw, guest_image):
     """The launcher would not: the machine is made smaller behind its back."""
-    done = mw("run", "--kernel", guest_image("hello"), "--cpus", 4, "--helpers", 1, "--qemu-arg", "-smp", "--qemu-arg", "3")
+    done = mw("run", "--kernel", guest_image("hello"), "--cpus", 4, "--qemu-arg", "-smp", "--qemu-arg", "3")
     assert (done.code, done.stats["result"]) == (3, "refused")
     assert re.search(r"guest 'guest' was refused: it wants 4 cores, and \d are left", done.stderr)
 

@@ -26,7 +26,7 @@ static struct vcpu cpu[CPUS];
 static struct frame frame;
 
 static struct {
-    unsigned on, off, suspend, end;
+    unsigned on, off, suspend, end, reset;
     struct vcpu *target;
     uint64_t entry, context;
     enum report_guest_status status;
@@ -60,6 +60,12 @@ void vm_end(struct vm *m, enum report_guest_status status, const char *reason)
     assert_ptr_equal(m, &vm);
     seen.end++;
     seen.status = status;
+}
+
+void vm_reset(struct vm *m)
+{
+    assert_ptr_equal(m, &vm);
+    seen.reset++;
 }
 
 struct vcpu *vm_vcpu_by_mpidr(struct vm *m, uint64_t mpidr)
@@ -256,8 +262,14 @@ static void system_end(void **state)
     assert_int_equal(seen.end, 1);
     assert_int_equal(seen.status, GUEST_OFF);
     call(0x84000009, 0, 0, 0);
+    assert_int_equal(seen.end, 1);
+    assert_int_equal(seen.reset, 1);
+    vm.no_reboot = true;
+    call(0x84000009, 0, 0, 0);
+    assert_int_equal(seen.reset, 1);
     assert_int_equal(seen.end, 2);
     assert_int_equal(seen.status, GUEST_RESET);
+    vm.no_reboot = false;
 }
 
 /* The bytes of the UID in the order in which it is written, against the words of DEN0028. */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/fault.c mm/helper.c mm/guestmem.c lib/esr.c tests/unit/fake/fake_arch.c tests/unit/support.c */
+/* SOURCES: mm/release.c mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/fault.c mm/helper.c mm/guestmem.c lib/esr.c tests/unit/fake/fake_arch.c tests/unit/support.c */
 /*
  * vCPUs that touch their memory through the tables while helpers fill, complete and promote it, each in its thread.
  *
@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "dev/gic.h"
+#include "mm/release.h"
 #include "tests/unit/support.h"
 
 #define RAM UINT64_C(0x40000000)
@@ -230,6 +231,64 @@ static void no_helper(void **state)
     run(4, 0, true);
 }
 
+/* A guest that starts again and again, under helpers that are filling and joining its pages when it stops. */
+static void starts_again(void **state)
+{
+    const uint8_t *bytes = image_make(IMAGE_SIZE, 0);
+    struct source src = {.ops = &source_image_ops, .base = ptr_pa(bytes), .size = IMAGE_SIZE};
+    pthread_t thread[3], helper_thread[2];
+    struct frame_cache freed = {0};
+
+    (void)state;
+    world_make(&(struct world_config){.blocks = 60, .vcpus = 3, .helpers = 2, .ram_base = RAM, .ram_size = SIZE});
+    CHECK(s2_add_source(&world.s2, &src) == 1);
+    memset(stored, 0, sizeof(stored));
+    fake_arch_hook = slow;
+    accesses_each = 700;
+    for (uint32_t i = 0; i < 2; i++)
+        CHECK(pthread_create(&helper_thread[i], NULL, helper, &helpers[i]) == 0);
+    for (int life = 0; life < 30; life++) {
+        s2_freeze(&world.s2);
+        for (uint32_t i = 0; i < 3; i++)
+            while (!port_idle(&world.port[i]))
+                sched_yield();
+        if (life)
+            s2_release(&world.s2, &freed);
+        world.s2.by_page = life & 1;
+        CHECK(s2_set_range(&world.s2, &freed, ipa(RAM), SIZE, 0));
+        CHECK(s2_set_range(&world.s2, &freed, ipa(RAM + IMAGE_AT), align_up(IMAGE_SIZE, PAGE_SIZE), desc_absent(1, 0)));
+        s2_thaw(&world.s2);
+        first_seed++;
+        for (uintptr_t i = 0; i < 3; i++)
+            CHECK(pthread_create(&thread[i], NULL, vcpu, (void *)i) == 0);
+        for (uint32_t i = 0; i < 3; i++)
+            pthread_join(thread[i], NULL);
+        /* Each life began with what the image and zeroes say. */
+        epoch_enter();
+        for (uint64_t page = 0; page < PAGES; page++) {
+            uint64_t offset = page * PAGE_SIZE, sum = expected_word(offset);
+            struct s2_entry e = s2_walk(&world.s2, ipa(RAM + offset));
+
+            for (uint32_t i = 0; i < 3; i++) {
+                sum += stored[i][page];
+                stored[i][page] = 0;
+            }
+            if (desc_kind(e.desc, e.level) == DESC_PRESENT)
+                CHECK(atomic_load((_Atomic uint64_t *)pa_ptr(
+                          pa_add(desc_pa(e.desc), e.level == 2 ? offset & (BLOCK_SIZE - 1) : 0))) == sum);
+        }
+        epoch_leave();
+    }
+    atomic_store(&machine_off, true);
+    for (uint32_t i = 0; i < 2; i++) {
+        gic_sgi(helpers[i].core, SGI_KICK);
+        pthread_join(helper_thread[i], NULL);
+    }
+    fake_arch_hook = NULL;
+    world_drop();
+    image_drop();
+}
+
 /* One vCPU, one helper, nothing else to do: each request finds the helper asleep or about to be, and so the other way. */
 static void ping_pong(void **state)
 {
@@ -327,7 +386,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ping_pong),   cmocka_unit_test(same_page), cmocka_unit_test(one_helper),
-        cmocka_unit_test(two_helpers), cmocka_unit_test(no_helper),
+        cmocka_unit_test(two_helpers), cmocka_unit_test(no_helper), cmocka_unit_test(starts_again),
     };
 
     first_seed = seed(3);
