@@ -18,6 +18,24 @@ void helper_kick(struct helper *h)
         gic_sgi(h->core, SGI_KICK);
 }
 
+/*
+ * The sweep goes on behind the page that was asked for last: what a guest has just begun to read it goes on reading. The
+ * pass counts as a new one, since blocks before it may have been left out.
+ */
+static void sweep_from(struct helper *h, const struct s2_request *r)
+{
+    for (uint32_t i = 0; i < h->space_count; i++) {
+        if (h->spaces[i] != r->s2)
+            continue;
+        h->space = i;
+        h->offset = r->ipa.v + PAGE_SIZE - r->s2->ram_base.v;
+        if (h->offset >= r->s2->ram_size)
+            h->offset = 0;
+    }
+    h->again = true;
+    h->swept = false;
+}
+
 /* (1) What a vCPU waits for. */
 static bool serve_demand(struct helper *h)
 {
@@ -30,7 +48,7 @@ static bool serve_demand(struct helper *h)
             continue;
         h->turn = (h->turn + i + 1) % h->port_count; /* each vCPU in its turn, however fast one of them asks */
         h->pop.stats->requests++;
-        h->swept = false;
+        sweep_from(h, &requests[number]);
         h->core->in_fault = true;
         if (!populate_serve(&h->pop, (uint32_t)number)) /* the waiter is awake already: it asks again, and sees this */
             atomic_store_explicit(&port->failed, true, memory_order_release);
@@ -104,7 +122,7 @@ static uint64_t blocks_begun(const struct helper *h)
 /* The sweep goes on to the next block; at the end of a pass it decides whether another one is due. */
 static void advance(struct helper *h)
 {
-    h->offset += BLOCK_SIZE;
+    h->offset = align_down(h->offset, BLOCK_SIZE) + BLOCK_SIZE;
     if (h->offset < h->spaces[h->space]->ram_size)
         return;
     h->offset = 0;
@@ -131,7 +149,8 @@ static bool sweep(struct helper *h)
     case SWEEP_PROMOTED:
         advance(h);
         break;
-    case SWEEP_FILLED:
+    case SWEEP_FILLED: /* the next page, around at the block's end */
+        h->offset = align_down(h->offset, BLOCK_SIZE) + (h->offset + PAGE_SIZE) % BLOCK_SIZE;
         break;
     }
     return true;

@@ -24,7 +24,7 @@ struct helper {
 
     /* Where the sweep stands. */
     uint32_t space;
-    uint64_t offset; /* into the RAM of spaces[space] */
+    uint64_t offset; /* into the RAM of spaces[space]: the page to go on from */
     uint64_t begun;  /* blocks that had been begun when this pass started */
     bool again;      /* this pass met pages that somebody else was filling */
     bool swept;      /* a whole pass found nothing to do, and nothing was begun since */

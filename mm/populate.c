@@ -234,12 +234,17 @@ static bool claim(struct populator *p, struct s2 *s, _Atomic uint64_t *slot, uin
     return s2_begin(slot, old, p->request);
 }
 
-/* Fills the first absent page of a table. One that also holds what is no RAM has nothing left to wait for in the end. */
-static enum sweep_result complete(struct populator *p, struct s2 *s, _Atomic uint64_t *table, ipa_t block)
+/*
+ * Fills the next absent page of a table, from that of `at` on and around. A table that also holds what is no RAM has
+ * nothing left to wait for in the end.
+ */
+static enum sweep_result complete(struct populator *p, struct s2 *s, _Atomic uint64_t *table, ipa_t at)
 {
+    ipa_t block = ipa(align_down(at.v, BLOCK_SIZE));
     bool all_ram = true, waiting = false;
 
-    for (uint32_t i = 0; i < S2_ENTRIES; i++) {
+    for (uint64_t n = 0; n < S2_ENTRIES; n++) {
+        uint64_t i = (n + ((at.v - block.v) >> PAGE_SHIFT)) % S2_ENTRIES;
         uint64_t d = atomic_load_explicit(&table[i], memory_order_acquire);
 
         switch (desc_kind(d, 3)) {
@@ -263,20 +268,25 @@ static enum sweep_result complete(struct populator *p, struct s2 *s, _Atomic uin
     return waiting || all_ram ? SWEEP_WAITING : SWEEP_NOTHING;
 }
 
-enum sweep_result populate_sweep(struct populator *p, struct s2 *s, ipa_t block)
+enum sweep_result populate_sweep(struct populator *p, struct s2 *s, ipa_t at)
 {
     enum sweep_result result = SWEEP_NOTHING;
     struct s2_entry e;
 
     epoch_enter();
-    e = s2_walk_block(s, block);
-    if (!atomic_load_explicit(&s->frozen, memory_order_acquire) && e.level == 2 &&
-        desc_kind(e.desc, 2) == DESC_TABLE_REF) {
+    /* The look at `frozen` before any at the tables: a sweep that s2_freeze() does not wait for has seen none of them. */
+    if (atomic_load_explicit(&s->frozen, memory_order_acquire)) {
+        epoch_leave();
+        return SWEEP_NOTHING;
+    }
+    e = s2_walk_block(s, at);
+    if (e.level == 2 && desc_kind(e.desc, 2) == DESC_TABLE_REF) {
         _Atomic uint64_t *table = pa_ptr(desc_pa(e.desc));
         uint64_t record = atomic_load_explicit(frame_record(desc_pa(e.desc)), memory_order_acquire);
 
         if (record & TABLE_RESERVED)
-            result = promote(p, s, e.slot, block) ? SWEEP_PROMOTED : complete(p, s, table, block);
+            result =
+                promote(p, s, e.slot, ipa(align_down(at.v, BLOCK_SIZE))) ? SWEEP_PROMOTED : complete(p, s, table, at);
     }
     epoch_leave();
     return result;

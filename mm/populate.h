@@ -66,10 +66,10 @@ bool populate_serve(struct populator *p, uint32_t number);
 enum sweep_result { SWEEP_NOTHING, SWEEP_FILLED, SWEEP_PROMOTED, SWEEP_WAITING };
 
 /*
- * One step towards completing the block around `block`, if the guest has begun it: fills one absent page of it, or, when
- * all are present, promotes it. Never begins a block.
+ * One step towards completing the block around `at`, if the guest has begun it: fills one absent page of it, the first one
+ * from `at` on or else the first of all, or, when all are present, promotes it. Never begins a block.
  */
-enum sweep_result populate_sweep(struct populator *p, struct s2 *s, ipa_t block);
+enum sweep_result populate_sweep(struct populator *p, struct s2 *s, ipa_t at);
 
 /* Makes a frame fit for a guest: cleaned and invalidated to the PoC, no stale instructions of it anywhere. */
 void frame_publish(void *frame, size_t bytes);

@@ -248,17 +248,3 @@ def test_session_reboots(session):
     session.expect(pexpect.EOF)
     session.close()
     assert session.exitstatus == 0
-
-
-@pytest.mark.racy
-def test_session_over_a_restart(session):
-    """`reboot` starts the guest again in the same machine: fresh RAM, both vCPUs, and a console that still takes input."""
-    at_prompt(session, "echo left behind >/tmp/note; ls /tmp", "note")
-    session.sendline("reboot -f")
-    session.expect_exact("init: first line")
-    session.expect(PROMPT)
-    at_prompt(session, "nproc; ls /tmp | wc -l", r"\s2\s+0\s")
-    session.sendline("poweroff -f")
-    session.expect(pexpect.EOF)
-    session.wait()
-    assert session.exitstatus == 0
