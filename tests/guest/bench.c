@@ -7,6 +7,7 @@
  *   hvc_*       the HVC instruction included, the 3 others of the loop taken off
  *   mrs_, mmio_ the instruction itself included, 2 taken off
  *   self_sgi, vtimer        the whole loop: the guest's own handler is part of it, on every hypervisor the same one
+ *   ipi_ping_pong           the same, of both CPUs: two signals, WFI at both ends; only if there is a second CPU
  *   zero_block, zero_page   the trap alone: the store and the 3 others of the loop taken off
  *
  * The MMU is off. Command line: blocks=N pages=N operations in one batch of zero faults, fewer than the pool holds,
@@ -161,6 +162,52 @@ static void vtimer(void)
     report("vtimer", best, OPERATIONS, 0);
 }
 
+/*
+ * Two CPUs, each asleep in WFI until the other signals it: what both execute for a signal there and one back. Only one of
+ * them runs at any moment, so the one clock that icount has counts both.
+ */
+static void ping_loop(uint64_t to, uint64_t rounds, bool first)
+{
+    uint64_t iar;
+
+    if (first)
+        __asm__ volatile("msr S3_0_C12_C11_5, %0\n\tisb" ::"r"(to));
+    __asm__ volatile("1: wfi\n\tmrs %0, S3_0_C12_C12_0\n\tdsb sy\n\t" /* ICC_IAR1_EL1, interrupts masked */
+                     "and w2, %w0, #0xffffff\n\tcmp w2, #1020\n\tb.hs 1b\n\t"
+                     "msr S3_0_C12_C12_1, %0\n\tisb\n\t"
+                     "msr S3_0_C12_C11_5, %2\n\tisb\n\t"
+                     "subs %1, %1, #1\n\tb.ne 1b"
+                     : "=&r"(iar), "+r"(rounds)
+                     : "r"(to)
+                     : "x2", "cc", "memory");
+}
+
+static void pong(void *arg)
+{
+    (void)arg;
+    gic_init_cpu();
+    gic_enable(SGI);
+    ping_loop((uint64_t)SGI << 24 | BIT(0), BATCHES * OPERATIONS, false);
+}
+
+static void ping_pong(void)
+{
+    best = ~0UL;
+    gic_enable(SGI);
+    if (cpu_on(1, pong, NULL)) {
+        fail("ipi_ping_pong", "the second CPU does not start");
+        return;
+    }
+    spin_us(1000);
+    for (unsigned i = 0; i < BATCHES; i++) {
+        const uint64_t then = now();
+        /* The last signal of a batch is the first one of the next. */
+        ping_loop((uint64_t)SGI << 24 | BIT(1), OPERATIONS, i == 0);
+        keep_best(now() - then);
+    }
+    report("ipi_ping_pong", best, OPERATIONS, 0);
+}
+
 /* ---- zero faults: batches small enough for the pool, the helper asleep again before each ---- */
 static void zero_faults(const char *name, uint64_t stride, uint64_t operations)
 {
@@ -203,6 +250,8 @@ void guest_main(void)
     mmio();
     self_sgi();
     vtimer();
+    if (cpu_exists(1))
+        ping_pong();
     if (boot_argument("page", 0))
         zero_faults("zero_page", PAGE, boot_argument("pages", 256));
     else
