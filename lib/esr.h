@@ -129,6 +129,12 @@ static inline struct s2_fault s2_fault_decode(uint64_t esr, uint64_t far, uint64
     return f;
 }
 
+/* Bytes: 4, or 2 for a T32 instruction of that length. */
+static inline uint64_t esr_instruction_size(uint64_t esr)
+{
+    return 2 + ((esr & ESR_IL) >> 24);
+}
+
 static inline bool esr_far_valid(uint64_t esr)
 {
     return !(esr & ISS_FNV);

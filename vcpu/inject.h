@@ -20,7 +20,7 @@ void inject_serror(void);
 /* Steps over the instruction that `esr` is about, which EL2 has emulated. */
 static inline void skip_instruction(uint64_t esr)
 {
-    sysreg_write(elr_el2, sysreg_read(elr_el2) + (esr & ESR_IL ? 4 : 2));
+    sysreg_write(elr_el2, sysreg_read(elr_el2) + esr_instruction_size(esr));
     sysreg_write(spsr_el2, sysreg_read(spsr_el2) & ~(SPSR_BTYPE | SPSR_SS));
 }
 

@@ -141,6 +141,7 @@ static void page_of_fault(void **state)
     assert_true(s2_fault_page(DABT | PERMISSION_L3, HPFAR).v == UINT64_MAX);
     assert_true(s2_fault_page(DABT | ACCESS_L3, HPFAR).v == UINT64_MAX);
     assert_true(s2_fault_page(DABT | 0x10, HPFAR).v == UINT64_MAX);
+    assert_true(esr_instruction_size(DABT) == 2 && esr_instruction_size(DABT | 0x02000000) == 4);
     assert_true(esr_far_valid(DABT) && !esr_far_valid(DABT | FNV | 0x10));
 }
 
