@@ -56,7 +56,7 @@ struct report_vcpu {
     struct {
         uint64_t hvc, smc, sysreg, abort, wfx, irq, other;
     } exits;
-    int64_t touched;       /* pages this vCPU's own core made present (fast path, or no helper) */
+    int64_t touched;       /* pages this vCPU's own core mapped from ready frames */
     int64_t block;         /* of them, those under 2 MiB descriptors */
     uint64_t wait_ns;      /* time spent waiting in EL2 for pages */
     uint64_t shared_locks; /* shared locks taken between entering and leaving the fault path */

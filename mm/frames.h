@@ -10,9 +10,9 @@
  * Each frame has a record of 8 bytes, and the 512 records of a block fill a page. That page is zeroed when the block is
  * claimed, so start-up touches nothing of it. What a record holds depends on what the frame serves as:
  *
- *   free 4 KiB frame        the next free frame of its cache
- *   stage-2 table           the block reserved for its pages, how many of them are present (below)
- *   guest page or block     owner: guest and IPA
+ *   free 4 KiB frame          the next free frame of its cache
+ *   stage-2 table             the block reserved for its pages, how many of them are present (below)
+ *   first of a guest's block  owner: guest and IPA
  */
 #pragma once
 
