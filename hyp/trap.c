@@ -42,7 +42,7 @@ void trap_hvc(struct frame *f)
 static void on_smc(struct vcpu *v, uint64_t esr)
 {
     v->stats->exits.smc++;
-    skip_instruction(esr); /* a trapped SMC has not been executed: ELR_EL2 is at it (DDI 0487 D1.3.6) */
+    skip_instruction64(esr); /* a trapped SMC has not been executed: ELR_EL2 is at it (DDI 0487 D1.3.6) */
     smccc_call(v, v->frame);
 }
 

@@ -4,7 +4,6 @@
 #include "lib/arch.h"
 
 #define PSTATE_NZCV FIELD(31, 28)
-#define SPSR32_DIT BIT(21) /* of a SPSR that holds AArch32 state (C5.2.19) */
 
 static bool has_pan RO_AFTER_INIT;
 static bool has_ssbs RO_AFTER_INIT;
@@ -15,15 +14,29 @@ void inject_init(void)
     has_ssbs = field_get(ID_AA64PFR1_SSBS, sysreg_read(id_aa64pfr1_el1)) != 0;
 }
 
+uint64_t skip_pstate32(uint64_t spsr)
+{
+    uint64_t it = field_get(SPSR32_IT_HIGH, spsr) << 2 | field_get(SPSR32_IT_LOW, spsr);
+
+    it = it & 7 ? (it & 0xe0) | (it << 1 & 0x1f) : 0;
+    spsr &= ~(SPSR32_IT_HIGH | SPSR32_IT_LOW | SPSR_SS);
+    return spsr | field_put(SPSR32_IT_HIGH, it >> 2) | field_put(SPSR32_IT_LOW, it & 3);
+}
+
+void skip_instruction(uint64_t esr)
+{
+    uint64_t spsr = sysreg_read(spsr_el2);
+
+    skip_instruction64(esr);
+    if (spsr & SPSR_NRW)
+        sysreg_write(spsr_el2, skip_pstate32(spsr));
+}
+
 uint64_t inject_pstate(uint64_t spsr, uint64_t sctlr_el1, bool pan, bool ssbs)
 {
     /* SS, IL, BTYPE, UAO and nRW become 0, TCO stays 0 with MTE hidden (D1.3.1, AArch64.TakeException). */
-    uint64_t pstate = (spsr & (PSTATE_NZCV | SPSR_PAN)) | SPSR_DAIF | SPSR_M_EL1H;
+    uint64_t pstate = (spsr & (PSTATE_NZCV | SPSR_PAN | SPSR_DIT)) | SPSR_DAIF | SPSR_M_EL1H;
 
-    if (spsr & SPSR_NRW)
-        pstate |= spsr & SPSR32_DIT ? SPSR_DIT : 0;
-    else
-        pstate |= spsr & SPSR_DIT;
     if (pan && !(sctlr_el1 & SCTLR_SPAN))
         pstate |= SPSR_PAN;
     if (ssbs && (sctlr_el1 & SCTLR_DSSBS))

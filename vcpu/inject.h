@@ -17,12 +17,17 @@ void inject_external_abort(uint64_t esr);
 /* A virtual SError, taken when the guest unmasks it. */
 void inject_serror(void);
 
-/* Steps over the instruction that `esr` is about, which EL2 has emulated. */
-static inline void skip_instruction(uint64_t esr)
+/* Steps over the instruction that `esr` is about, which EL2 has emulated; 64: when the guest is in AArch64 for certain. */
+void skip_instruction(uint64_t esr);
+
+static inline void skip_instruction64(uint64_t esr)
 {
     sysreg_write(elr_el2, sysreg_read(elr_el2) + esr_instruction_size(esr));
     sysreg_write(spsr_el2, sysreg_read(spsr_el2) & ~(SPSR_BTYPE | SPSR_SS));
 }
+
+/* PSTATE of AArch32 after an instruction that did nothing to it: an IT block goes on (AArch32.ITAdvance). Pure. */
+uint64_t skip_pstate32(uint64_t spsr);
 
 /* PSTATE on entry to EL1h from `spsr`, and the offset of the vector. Pure. */
 uint64_t inject_pstate(uint64_t spsr, uint64_t sctlr_el1, bool has_pan, bool has_ssbs);

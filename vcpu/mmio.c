@@ -27,8 +27,8 @@ static bool big_endian(void)
     return (sysreg_read(sctlr_el1) & (field_get(SPSR_M, spsr) == SPSR_M_EL0T ? SCTLR_E0E : SCTLR_EE)) != 0;
 }
 
-/* What big_endian() can only be true with. */
-static inline bool may_be_big_endian(void)
+/* What big_endian() can only be true with; AArch32 has more peculiarities. */
+static inline bool may_be_unusual(void)
 {
     return (sysreg_read(sctlr_el1) & (SCTLR_EE | SCTLR_E0E)) | (sysreg_read(spsr_el2) & SPSR_NRW);
 }
@@ -44,7 +44,7 @@ static uint64_t swap_bytes(uint64_t v, uint32_t size)
     return __builtin_bswap64(v) >> (64 - 8 * size);
 }
 
-static NOINLINE uint64_t unusual_read(uint64_t v, struct access a)
+static uint64_t unusual_read(uint64_t v, struct access a)
 {
     uint32_t unused = 64 - 8u * a.size;
 
@@ -55,9 +55,17 @@ static NOINLINE uint64_t unusual_read(uint64_t v, struct access a)
     return a.reg64 ? v : (uint32_t)v;
 }
 
-static NOINLINE uint64_t unusual_write(uint64_t v, uint32_t size)
+/* An access in full generality: from AArch32, big-endian, with sign extension. */
+static NOINLINE void unusual(struct vcpu *v, const struct device *d, uint32_t off, struct access a, uint64_t esr)
 {
-    return big_endian() ? swap_bytes(v, size) : v;
+    skip_instruction(esr);
+    if (a.write) {
+        uint64_t val = truncate(frame_get(v->frame, a.reg), a.size);
+
+        d->write(v, off, a.size, big_endian() ? swap_bytes(val, a.size) : val);
+    } else {
+        frame_set(v->frame, a.reg, unusual_read(d->read(v, off, a.size), a));
+    }
 }
 
 static NOINLINE void no_syndrome(struct access a, uint64_t esr)
@@ -79,14 +87,13 @@ void mmio_trap(struct vcpu *v, uint32_t kind, ipa_t at, uint64_t esr)
         no_syndrome(a, esr);
         return;
     }
-    skip_instruction(esr);
-    if (a.write) {
-        uint64_t val = truncate(frame_get(v->frame, a.reg), a.size);
-
-        d->write(v, off, a.size, UNLIKELY(may_be_big_endian()) ? unusual_write(val, a.size) : val);
-    } else {
-        uint64_t val = d->read(v, off, a.size);
-
-        frame_set(v->frame, a.reg, UNLIKELY(a.sign_extend || may_be_big_endian()) ? unusual_read(val, a) : val);
+    if (UNLIKELY(a.sign_extend || may_be_unusual())) {
+        unusual(v, d, off, a, esr);
+        return;
     }
+    skip_instruction64(esr);
+    if (a.write)
+        d->write(v, off, a.size, truncate(frame_get(v->frame, a.reg), a.size));
+    else
+        frame_set(v->frame, a.reg, d->read(v, off, a.size));
 }

@@ -57,7 +57,7 @@ static NOINLINE void emulate(struct vcpu *v, uint64_t esr)
             frame_set(v->frame, t.reg, h->read(v, t.id));
         else
             h->write(v, frame_get(v->frame, t.reg));
-        skip_instruction(esr);
+        skip_instruction64(esr);
         return;
     }
     inject_undefined(esr);
