@@ -76,6 +76,15 @@ static inline uint64_t vttbr_switch(uint64_t vttbr)
     return old;
 }
 
+/* A random number from a generator reseeded for it (FEAT_RNG). False, with Z set, if it had none in time (D19.2.120). */
+static inline bool cpu_random(uint64_t *out)
+{
+    uint32_t ok;
+
+    __asm__ volatile("mrs %0, S3_3_C2_C4_1\n\tcset %w1, ne" : "=r"(*out), "=r"(ok) : : "cc");
+    return ok;
+}
+
 static inline uint64_t dcache_line(void)
 {
     return UINT64_C(4) << field_get(CTR_DMINLINE, sysreg_read(ctr_el0));

@@ -129,6 +129,14 @@ static inline void zero_pages(void *p, size_t pages)
     fake_note(FAKE_ZERO, (uint64_t)(uintptr_t)p);
 }
 
+/* A test whose code reads the CPU's random numbers defines it. */
+bool fake_random(uint64_t *out);
+
+static inline bool cpu_random(uint64_t *out)
+{
+    return fake_random(out);
+}
+
 static inline ticks_t counter_ticks(void)
 {
     struct timespec ts;
