@@ -138,6 +138,7 @@ void core_main(struct core *c)
     sysreg_write(vtcr_el2, vtcr); /* TLB maintenance depends on its VS bit, on a helper too */
     if (!gic_core_init())
         panic("core %u: its redistributor is missing or does not wake", c->id);
+    firmware_core_init();
     if (c->role == CORE_HELPER)
         helper_run(c->helper);
     if (c->role == CORE_VCPU)
@@ -280,6 +281,7 @@ void hyp_start(const struct machine *m)
     vtcr = s2_vtcr(sysreg_read(id_aa64mmfr0_el1));
     idregs_init();
     inject_init();
+    firmware_probe();
     if (!gic_init(pa(m->gicd.base), pa(m->gicr.base), m->gicr.size))
         panic("the interrupt controller is no GICv3");
     if (core_count > 1 && !firmware_present()) {

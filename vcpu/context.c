@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "vcpu/context.h"
 
+#include "dev/firmware.h"
 #include "lib/arch.h"
 #include "lib/asm.h"
 #include "lib/string.h"
@@ -57,6 +58,70 @@ static void reset_fp(void)
                      "movi v28.2d, #0\n\tmovi v29.2d, #0\n\tmovi v30.2d, #0\n\tmovi v31.2d, #0");
 }
 
+#define RESET_DEBUG(n)                        \
+    do {                                      \
+        if ((n) < breakpoints) {              \
+            sysreg_write(dbgbcr##n##_el1, 0); \
+            sysreg_write(dbgbvr##n##_el1, 0); \
+        }                                     \
+        if ((n) < watchpoints) {              \
+            sysreg_write(dbgwcr##n##_el1, 0); \
+            sysreg_write(dbgwvr##n##_el1, 0); \
+        }                                     \
+    } while (0)
+
+/* As many as there are; the others are undefined (D13.3). */
+static void reset_debug(void)
+{
+    uint64_t dfr0 = sysreg_read(id_aa64dfr0_el1);
+    uint64_t breakpoints = field_get(ID_AA64DFR0_BRPS, dfr0) + 1;
+    uint64_t watchpoints = field_get(ID_AA64DFR0_WRPS, dfr0) + 1;
+
+    sysreg_write(mdscr_el1, 0);
+    sysreg_write(oslar_el1, 0);
+    sysreg_write(mdccint_el1, 0);
+    RESET_DEBUG(0);
+    RESET_DEBUG(1);
+    RESET_DEBUG(2);
+    RESET_DEBUG(3);
+    RESET_DEBUG(4);
+    RESET_DEBUG(5);
+    RESET_DEBUG(6);
+    RESET_DEBUG(7);
+    RESET_DEBUG(8);
+    RESET_DEBUG(9);
+    RESET_DEBUG(10);
+    RESET_DEBUG(11);
+    RESET_DEBUG(12);
+    RESET_DEBUG(13);
+    RESET_DEBUG(14);
+    RESET_DEBUG(15);
+}
+
+/* The keys of pointer authentication are secrets, of whoever ran here before. */
+static void reset_keys(void)
+{
+    uint64_t address = sysreg_read(id_aa64isar1_el1) & (ID_AA64ISAR1_APA | ID_AA64ISAR1_API);
+    uint64_t address3 = sysreg_read(S3_0_C0_C6_2) & ID_AA64ISAR2_APA3;
+    uint64_t generic = sysreg_read(id_aa64isar1_el1) & (ID_AA64ISAR1_GPA | ID_AA64ISAR1_GPI);
+    uint64_t generic3 = sysreg_read(S3_0_C0_C6_2) & ID_AA64ISAR2_GPA3;
+
+    if (address | address3) {
+        sysreg_write(S3_0_C2_C1_0, 0); /* APIAKeyLo_EL1, Hi, APIBKey */
+        sysreg_write(S3_0_C2_C1_1, 0);
+        sysreg_write(S3_0_C2_C1_2, 0);
+        sysreg_write(S3_0_C2_C1_3, 0);
+        sysreg_write(S3_0_C2_C2_0, 0); /* APDAKeyLo_EL1, Hi, APDBKey */
+        sysreg_write(S3_0_C2_C2_1, 0);
+        sysreg_write(S3_0_C2_C2_2, 0);
+        sysreg_write(S3_0_C2_C2_3, 0);
+    }
+    if (generic | generic3) {
+        sysreg_write(S3_0_C2_C3_0, 0); /* APGAKeyLo_EL1, Hi */
+        sysreg_write(S3_0_C2_C3_1, 0);
+    }
+}
+
 void context_reset(struct vcpu *v, uint64_t entry, uint64_t context)
 {
     sysreg_write(hcr_el2, sysreg_read(hcr_el2) & ~HCR_VSE);
@@ -85,9 +150,10 @@ void context_reset(struct vcpu *v, uint64_t entry, uint64_t context)
     sysreg_write(cntv_cval_el0, 0);
     sysreg_write(cntp_ctl_el0, 0);
     sysreg_write(cntp_cval_el0, 0);
-    sysreg_write(mdscr_el1, 0);
-    sysreg_write(oslar_el1, 0);
+    reset_debug();
+    reset_keys();
     reset_fp();
+    firmware_apply(WORKAROUND_2, 1); /* on, as after a reset, until the guest says otherwise (DEN0028 7.5) */
 
     memset(v->frame, 0, sizeof(*v->frame));
     v->frame->x[0] = context;
