@@ -7,6 +7,7 @@
 #include "lib/chacha.h"
 #include "lib/string.h"
 #include "vcpu/reset.h"
+#include "vcpu/stolen.h"
 
 #define DTB_MAX KIB(64)
 #define SEED_SIZE 32
@@ -29,6 +30,18 @@ static void *dtb_place(uint32_t id)
     return pa_ptr(pa_add(block, id * DTB_MAX));
 }
 
+/* The page of a guest's stolen time. It stays with the number of the guest, whatever becomes of that. */
+static bool place_stolen_time(struct vm *vm, struct frame_cache *frames)
+{
+    static pa_t pages[MAX_GUESTS];
+
+    if (!pages[vm->id].v && !frame_alloc(frames, &pages[vm->id]))
+        return false;
+    vm->stolen = pa_ptr(pages[vm->id]);
+    stolen_time_reset(vm);
+    return true;
+}
+
 static const char *add_image(struct vm *vm, pa_t from, uint64_t size, ipa_t to)
 {
     int source = s2_add_source(&vm->s2, &(struct source){.ops = &source_image_ops, .base = from, .size = size});
@@ -43,6 +56,7 @@ static bool add_platform(struct vm *vm)
     return vm_layout_add(vm, ipa(VIRT_GICD), VIRT_GICD_SIZE, desc_mmio(MMIO_GICD)) &&
            vm_layout_add(vm, ipa(VIRT_GICR), VIRT_GICR_STRIDE * vm->vcpu_count, desc_mmio(MMIO_GICR)) &&
            vm_layout_add(vm, ipa(VIRT_UART), VIRT_UART_SIZE, desc_mmio(MMIO_UART)) &&
+           vm_layout_add(vm, ipa(VIRT_PVTIME), PAGE_SIZE, desc_leaf(ptr_pa(vm->stolen), 3, false)) &&
            vm_layout_add(vm, vm->ram_base, vm->ram_size, 0);
 }
 
@@ -124,6 +138,8 @@ const char *build_guest(struct vm *vm, const struct guest_config *c, const struc
     vm->s2.ram_base = vm->ram_base;
     vm->s2.ram_size = vm->ram_size;
     vm->no_reboot = c->no_reboot;
+    if (!place_stolen_time(vm, frames))
+        return "no memory for its stolen time";
     why = add_platform(vm) ? place(vm, c, m) : "too many ranges";
     if (!why && !vm_layout_apply(vm, frames))
         why = "no memory for its tables";

@@ -7,6 +7,7 @@
 #include "vcpu/irq.h"
 #include "vcpu/mmio.h"
 #include "vcpu/power.h"
+#include "vcpu/stolen.h"
 
 #define SPINS 64 /* looks before going to sleep: about what going to sleep costs */
 
@@ -20,6 +21,7 @@ static enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum 
     struct core *c = this_core();
     ticks_t from = counter_ticks();
     bool queued = true, slept = false;
+    uint64_t ns;
 
     for (uint32_t looks = 0; result == S2_WAIT || result == S2_BUSY; looks++) {
         if (atomic_load_explicit(&v->vm->ending, memory_order_relaxed))
@@ -35,7 +37,9 @@ static enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum 
         result = s2_fault(s, &v->port, f->ipa, f->write, mmio, &queued);
     }
     v->stats->faults.waited += slept;
-    v->stats->wait_ns += ticks_ns(counter_ticks().v - from.v);
+    ns = ticks_ns(counter_ticks().v - from.v);
+    v->stats->wait_ns += ns;
+    stolen_time_add(v, ns);
     return result;
 }
 
@@ -76,6 +80,10 @@ static NOINLINE void ram_abort(struct vcpu *v, uint64_t esr)
     }
     if (!s2_fault_locate(&f))
         return;
+    if (UNLIKELY(f.ipa.v < v->vm->ram_base.v)) { /* a write to what is EL2's, and the guest's to read */
+        nowhere(v, esr);
+        return;
+    }
     switch (resolve(v, &f, &mmio)) {
     case S2_NOWHERE:
     case S2_MMIO: /* there is none among RAM */

@@ -13,6 +13,7 @@
 #define VIRT_GICR_STRIDE 0x20000u /* RD_base and SGI_base frames of one vCPU */
 #define VIRT_UART 0x09000000u
 #define VIRT_UART_SIZE 0x1000u
+#define VIRT_PVTIME 0x090a0000u /* one page of it: stolen time (vcpu/stolen.h) */
 #define VIRT_RAM 0x40000000u
 
 #define VIRT_SPIS 256 /* SPIs 32..287 exist, as on the virt board */

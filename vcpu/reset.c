@@ -7,6 +7,7 @@
 #include "mm/release.h"
 #include "vcpu/irq.h"
 #include "vcpu/power.h"
+#include "vcpu/stolen.h"
 
 bool vm_layout_add(struct vm *vm, ipa_t at, uint64_t size, uint64_t desc)
 {
@@ -75,6 +76,7 @@ static bool rebuild(struct vm *vm)
     for (uint32_t i = 0; i < vm->vcpu_count; i++)
         vgic_cpu_reset(&vm->vcpus[i]);
     vuart_reset(vm);
+    stolen_time_reset(vm);
     vm_power_reset(vm);
     vm->stats->resets++;
     s2_thaw(&vm->s2);

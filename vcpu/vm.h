@@ -21,6 +21,8 @@
 
 #define MAX_VM_CPUS 16
 
+struct stolen_time;
+
 /* The guest's general registers as the vectors save them. x29 down to x19 are there in a full frame only. */
 struct frame {
     uint64_t x[32]; /* x[31] is where a write to the zero register goes; it is never read */
@@ -75,6 +77,7 @@ struct vm {
     ipa_t dtb;
     struct vgic_dist vgic;
     struct vuart uart;
+    struct stolen_time *stolen; /* a record for each vCPU, in a page that the guest can read (vcpu/stolen.h) */
     struct report_guest *stats;
     _Atomic uint32_t ending;  /* enum vm_state; not VM_RUNNING: every vCPU leaves the guest at its next exit */
     _Atomic uint32_t stopped; /* vCPUs that have, for a reset */
