@@ -4,19 +4,19 @@
 
 enum affinity_info { AFFINITY_ON = 0, AFFINITY_OFF = 1, AFFINITY_ON_PENDING = 2 };
 
-/*
- * AFFINITY_INFO of DEN0022. Level 0 alone, a single vCPU: since PSCI 1.0 nothing has to answer for higher levels, and
- * INVALID_PARAMETERS is what says so.
- */
-uint64_t psci_affinity_info(struct vcpu *v, struct frame *f, uint64_t mpidr, uint64_t level, uint64_t a3)
+#define LEVELS 4
+
+/* The affinity fields that tell an instance of a level from others of it; those below are ignored (DEN0022). */
+static const uint64_t fields[LEVELS] = {
+    PSCI_AFFINITY,
+    PSCI_AFFINITY & ~FIELD(7, 0),
+    PSCI_AFFINITY & ~FIELD(15, 0),
+    PSCI_AFFINITY & ~FIELD(23, 0),
+};
+
+static enum affinity_info info(const struct vcpu *v)
 {
-    struct vcpu *target = mpidr & ~PSCI_AFFINITY ? NULL : vm_vcpu_by_mpidr(v->vm, mpidr);
-
-    (void)f, (void)a3;
-    if (!target || (uint32_t)level != 0)
-        return (uint64_t)PSCI_INVALID_PARAMETERS;
-
-    switch ((enum vcpu_power)atomic_load_explicit(&target->power, memory_order_acquire)) {
+    switch ((enum vcpu_power)atomic_load_explicit(&v->power, memory_order_acquire)) {
     case VCPU_ON:
         return AFFINITY_ON;
     case VCPU_ON_CLAIMED:
@@ -26,4 +26,31 @@ uint64_t psci_affinity_info(struct vcpu *v, struct frame *f, uint64_t mpidr, uin
         break;
     }
     return AFFINITY_OFF;
+}
+
+/*
+ * AFFINITY_INFO of DEN0022. An instance of a higher level is ON if a vCPU of it is, else ON_PENDING if one is about to be,
+ * else OFF.
+ */
+uint64_t psci_affinity_info(struct vcpu *v, struct frame *f, uint64_t mpidr, uint64_t level, uint64_t a3)
+{
+    uint64_t result = (uint64_t)PSCI_INVALID_PARAMETERS;
+    uint64_t mask;
+
+    (void)f, (void)a3;
+    if ((uint32_t)level >= LEVELS || mpidr & ~PSCI_AFFINITY)
+        return (uint64_t)PSCI_INVALID_PARAMETERS;
+    mask = fields[(uint32_t)level];
+    for (uint32_t i = 0; i < v->vm->vcpu_count; i++) {
+        enum affinity_info one;
+
+        if ((vcpu_mpidr(i) ^ mpidr) & mask)
+            continue;
+        one = info(&v->vm->vcpus[i]);
+        if (one == AFFINITY_ON)
+            return AFFINITY_ON;
+        if (one == AFFINITY_ON_PENDING || result != AFFINITY_ON_PENDING)
+            result = one;
+    }
+    return result;
 }

@@ -2,12 +2,6 @@
 #include "pv/psci.h"
 #include "vcpu/power.h"
 
-/* Somewhere a first instruction can be: in the guest's RAM, and where AArch64 code can start. */
-static bool entry_ok(const struct vm *vm, uint64_t entry)
-{
-    return entry - vm->ram_base.v < vm->ram_size && entry % 4 == 0;
-}
-
 /* CPU_ON of DEN0022: the parameters are checked before the state, so one call has one answer. */
 uint64_t psci_cpu_on(struct vcpu *v, struct frame *f, uint64_t mpidr, uint64_t entry, uint64_t context)
 {
@@ -16,7 +10,7 @@ uint64_t psci_cpu_on(struct vcpu *v, struct frame *f, uint64_t mpidr, uint64_t e
     (void)f;
     if (!target)
         return (uint64_t)PSCI_INVALID_PARAMETERS;
-    if (!entry_ok(v->vm, entry))
+    if (!psci_entry_ok(v->vm, entry))
         return (uint64_t)PSCI_INVALID_ADDRESS;
 
     switch (vcpu_power_on(target, entry, context)) {

@@ -20,3 +20,18 @@ uint64_t psci_system_reset(struct vcpu *v, struct frame *f, uint64_t a1, uint64_
         vm_reset(v->vm);
     return PSCI_SUCCESS;
 }
+
+/* SYSTEM_RESET2 of DEN0022: reset_type's bit 31 says whose it is. Architectural ones are numbered, and 0 is the warm one. */
+#define RESET_TYPE_VENDOR BIT(31)
+#define RESET_TYPE_WARM 0
+
+/* The warm reset is served by the only one there is, which empties RAM. The cookie belongs to vendors' types. */
+uint64_t psci_system_reset2(struct vcpu *v, struct frame *f, uint64_t type, uint64_t cookie, uint64_t a3)
+{
+    (void)cookie;
+    if (type & RESET_TYPE_VENDOR)
+        return (uint64_t)PSCI_NOT_SUPPORTED;
+    if ((uint32_t)type != RESET_TYPE_WARM)
+        return (uint64_t)PSCI_INVALID_PARAMETERS;
+    return psci_system_reset(v, f, 0, 0, a3);
+}

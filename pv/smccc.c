@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "pv/smccc.h"
 
+#include "dev/firmware.h"
 #include "pv/abi.h"
 #include "pv/psci.h"
+#include "pv/pv_time.h"
+#include "pv/trng.h"
 
 /* A function exists as SMC32 call, as SMC64 call, or as both. */
 struct entry {
@@ -11,8 +14,11 @@ struct entry {
 
 static smccc_fn smccc_version, smccc_arch_features;
 
-/* By function number: a call costs one subtraction and one load to find (DEN0022 has the numbers). */
-static const struct entry psci[] = {
+/*
+ * Standard secure services by function number, PSCI's and the TRNG's: a call costs one subtraction and one load to find
+ * (DEN0022 and DEN0098 have the numbers).
+ */
+static const struct entry standard[] = {
     [PSCI_VERSION] = {psci_version, NULL},
     [PSCI_CPU_SUSPEND] = {psci_cpu_suspend, psci_cpu_suspend},
     [PSCI_CPU_OFF] = {psci_cpu_off, NULL},
@@ -22,12 +28,23 @@ static const struct entry psci[] = {
     [PSCI_SYSTEM_OFF] = {psci_system_off, NULL},
     [PSCI_SYSTEM_RESET] = {psci_system_reset, NULL},
     [PSCI_FEATURES] = {psci_features, NULL},
+    [PSCI_SYSTEM_SUSPEND] = {psci_system_suspend, psci_system_suspend},
+    [PSCI_SYSTEM_RESET2] = {psci_system_reset2, psci_system_reset2},
+    [TRNG_VERSION] = {trng_version, NULL},
+    [TRNG_FEATURES] = {trng_features, NULL},
+    [TRNG_GET_UUID] = {trng_get_uuid, NULL},
+    [TRNG_RND] = {trng_rnd32, trng_rnd64},
 };
+
+static const struct entry workaround_2_1[] = {{smccc_workaround_2, NULL}, {smccc_workaround_1, NULL}};
+static const struct entry workaround_3[] = {{smccc_workaround_3, NULL}};
 
 static const struct entry arch[] = {
     [SMCCC_FN_VERSION & 0xffff] = {smccc_version, NULL},
     [SMCCC_FN_ARCH_FEATURES & 0xffff] = {smccc_arch_features, NULL},
 };
+
+static const struct entry pv_time[] = {{NULL, pv_time_features}, {NULL, pv_time_st}};
 
 /* The general queries of the vendor-specific hypervisor range stand at its end (DEN0028, general service queries). */
 #define VENDOR_QUERIES 0x8600ff00u
@@ -45,10 +62,15 @@ struct range_of_functions {
 
 /* What guests call most comes first. */
 static const struct range_of_functions ranges[] = {
-    {PSCI_BASE, ARRAY_SIZE(psci), psci},
+    {PSCI_BASE, ARRAY_SIZE(standard), standard},
+    {SMCCC_FN_WORKAROUND_2, ARRAY_SIZE(workaround_2_1), workaround_2_1},
+    {SMCCC_FN_WORKAROUND_3, ARRAY_SIZE(workaround_3), workaround_3},
     {SMCCC_FN_VERSION, ARRAY_SIZE(arch), arch},
+    {PV_TIME_BASE, ARRAY_SIZE(pv_time), pv_time},
     {VENDOR_QUERIES, ARRAY_SIZE(vendor_queries), vendor_queries},
 };
+
+_Static_assert(SMCCC_FN_WORKAROUND_1 == SMCCC_FN_WORKAROUND_2 + 1, "one table");
 
 smccc_fn *smccc_find(uint32_t id)
 {
@@ -85,11 +107,25 @@ static uint64_t smccc_version(struct vcpu *v, struct frame *f, uint64_t a1, uint
     return SMCCC_VERSION_1_2;
 }
 
-/* It asks about Arm architecture calls alone (DEN0028). Those of the CPU mitigations are not served: NOT_SUPPORTED. */
+/*
+ * It asks about Arm architecture calls, and by DEN0057A about PV time, which is found in no other way. About the CPU
+ * mitigations the answer is the firmware's for this core.
+ */
 static uint64_t smccc_arch_features(struct vcpu *v, struct frame *f, uint64_t id, uint64_t a2, uint64_t a3)
 {
     (void)v, (void)f, (void)a2, (void)a3;
-    if (id - SMCCC_FN_VERSION < ARRAY_SIZE(arch) && smccc_find((uint32_t)id))
+    switch (id) {
+    case SMCCC_FN_VERSION:
+    case SMCCC_FN_ARCH_FEATURES:
+    case PV_TIME_FEATURES:
         return SMCCC_SUCCESS;
-    return (uint64_t)SMCCC_NOT_SUPPORTED;
+    case SMCCC_FN_WORKAROUND_1:
+        return (uint64_t)(int64_t)firmware_workaround(WORKAROUND_1);
+    case SMCCC_FN_WORKAROUND_2:
+        return (uint64_t)(int64_t)firmware_workaround(WORKAROUND_2);
+    case SMCCC_FN_WORKAROUND_3:
+        return (uint64_t)(int64_t)firmware_workaround(WORKAROUND_3);
+    default:
+        return (uint64_t)SMCCC_NOT_SUPPORTED;
+    }
 }

@@ -25,6 +25,9 @@
 
 #define SMCCC_FN_VERSION 0x80000000u
 #define SMCCC_FN_ARCH_FEATURES 0x80000001u
+#define SMCCC_FN_WORKAROUND_1 0x80008000u
+#define SMCCC_FN_WORKAROUND_2 0x80007fffu
+#define SMCCC_FN_WORKAROUND_3 0x80003fffu
 
 /*
  * A function. `a1` to `a3` are x1 to x3, truncated to 32 bits for an SMC32 call; one that takes or returns more finds
@@ -40,6 +43,9 @@ smccc_fn *smccc_find(uint32_t id);
  * x17 come back as they were. A vCPU's own core.
  */
 void smccc_call(struct vcpu *v, struct frame *f);
+
+/* pv/workaround.c */
+smccc_fn smccc_workaround_1, smccc_workaround_2, smccc_workaround_3;
 
 /* pv/vendor.c */
 smccc_fn vendor_uid, vendor_revision;

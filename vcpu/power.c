@@ -38,10 +38,20 @@ void vcpu_power_off(struct vcpu *v)
     atomic_store_explicit(&v->unsettled, 1, memory_order_relaxed);
 }
 
-void vcpu_suspend(struct vcpu *v)
+void vcpu_suspend(struct vcpu *v, bool powered_down)
 {
-    while (!vgic_pending(v) && !atomic_load_explicit(&v->vm->ending, memory_order_relaxed))
+    while (!(powered_down ? vgic_wakes(v) : vgic_pending(v)) &&
+           !atomic_load_explicit(&v->vm->ending, memory_order_relaxed))
         irq_wait(v);
+}
+
+void vcpu_power_resume(struct vcpu *v, uint64_t entry, uint64_t context)
+{
+    v->entry = entry;
+    v->context = context;
+    vgic_cpu_off(v);
+    atomic_store_explicit(&v->power, VCPU_ON_PENDING, memory_order_release);
+    atomic_store_explicit(&v->unsettled, 1, memory_order_relaxed);
 }
 
 static bool all_ended(void)

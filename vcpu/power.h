@@ -18,8 +18,14 @@ WARN_UNUSED enum power_result vcpu_power_on(struct vcpu *target, uint64_t entry,
  */
 void vcpu_power_off(struct vcpu *v);
 
-/* Own core only: sleep until an interrupt for this vCPU is pending, then return to the guest (CPU_SUSPEND). */
-void vcpu_suspend(struct vcpu *v);
+/*
+ * Own core only: sleep until an interrupt for this vCPU is pending, then return to the guest (CPU_SUSPEND). `powered_down`:
+ * whatever the guest left in its CPU interface, which has lost its power.
+ */
+void vcpu_suspend(struct vcpu *v, bool powered_down);
+
+/* Own core only, while serving an exit: instead of returning, the vCPU starts at `entry` as after a CPU_ON. */
+void vcpu_power_resume(struct vcpu *v, uint64_t entry, uint64_t context);
 
 /*
  * Ends the whole guest with `status` (GUEST_OFF, GUEST_RESET or GUEST_DESTROYED); the first call counts. `reason` may be

@@ -130,3 +130,6 @@ void vgic_sync(struct vcpu *v);
 
 /* Own core: an interrupt that the guest could take (enabled, above its priority mask, group enabled) waits for it. */
 bool vgic_pending(struct vcpu *v);
+
+/* Own core: one waits that would wake a core without power: enabled, its group too, whatever the CPU interface masks. */
+bool vgic_wakes(struct vcpu *v);

@@ -631,10 +631,10 @@ bool vgic_hw_ppi_again(struct vcpu *v, uint32_t intid)
 }
 
 /* Active priorities are not looked at: an interrupt that only waits for a handler to end counts. */
-bool vgic_pending(struct vcpu *v)
+/* Some list register has a pending interrupt that this CPU interface lets through. */
+static bool pending_through(struct vcpu *v, uint64_t vmcr)
 {
     struct vgic_cpu *c = &v->vgic;
-    uint64_t vmcr = gich_vmcr_read();
 
     if (atomic_load(&c->dirty))
         vgic_sync(v);
@@ -646,6 +646,16 @@ bool vgic_pending(struct vcpu *v)
             return true;
     }
     return false;
+}
+
+bool vgic_pending(struct vcpu *v)
+{
+    return pending_through(v, gich_vmcr_read());
+}
+
+bool vgic_wakes(struct vcpu *v)
+{
+    return pending_through(v, ICH_VMCR_VENG0 | ICH_VMCR_VENG1 | ICH_VMCR_VPMR);
 }
 
 /* Everything out of the list registers; what is active stays so in memory. */

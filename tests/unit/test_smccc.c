@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: pv/smccc.c pv/psci_info.c pv/psci_cpu_on.c pv/psci_cpu_off.c pv/psci_cpu_suspend.c pv/psci_affinity_info.c pv/psci_system.c pv/vendor.c */
+/* SOURCES: pv/smccc.c pv/psci_info.c pv/psci_cpu_on.c pv/psci_cpu_off.c pv/psci_cpu_suspend.c pv/psci_affinity_info.c pv/psci_system.c pv/psci_system_suspend.c pv/pv_time.c pv/trng.c pv/workaround.c pv/vendor.c */
 /* The SMCCC dispatcher and PSCI, with the power functions of vcpu/ replaced by ones that record. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#include "dev/entropy.h"
+#include "dev/firmware.h"
 #include "pv/abi.h"
 #include "pv/psci.h"
 #include "vcpu/power.h"
@@ -26,7 +28,8 @@ static struct vcpu cpu[CPUS];
 static struct frame frame;
 
 static struct {
-    unsigned on, off, suspend, end, reset;
+    unsigned on, off, suspend, resume, end, reset;
+    bool powered_down;
     struct vcpu *target;
     uint64_t entry, context;
     enum report_guest_status status;
@@ -48,10 +51,66 @@ void vcpu_power_off(struct vcpu *v)
     seen.target = v;
 }
 
-void vcpu_suspend(struct vcpu *v)
+void vcpu_suspend(struct vcpu *v, bool powered_down)
 {
     seen.suspend++;
     seen.target = v;
+    seen.powered_down = powered_down;
+}
+
+void vcpu_power_resume(struct vcpu *v, uint64_t entry, uint64_t context)
+{
+    assert_true(seen.suspend && seen.powered_down); /* asleep before it starts anew */
+    seen.resume++;
+    seen.target = v;
+    seen.entry = entry;
+    seen.context = context;
+}
+
+/* ---- the firmware and the machine's entropy */
+
+static struct {
+    int32_t workaround[WORKAROUNDS];
+    unsigned applied[WORKAROUNDS];
+    uint64_t arg;
+    bool entropy, uuid;
+    enum entropy_result result;
+    uint32_t bits;
+} host;
+
+int32_t firmware_workaround(enum firmware_workaround w)
+{
+    return host.workaround[w];
+}
+
+void firmware_apply(enum firmware_workaround w, uint64_t arg)
+{
+    host.applied[w]++;
+    host.arg = arg;
+}
+
+bool entropy_present(void)
+{
+    return host.entropy;
+}
+
+enum entropy_result entropy_get(uint32_t bits, uint64_t out[3])
+{
+    assert_in_range(bits, 1, ENTROPY_BITS_MAX);
+    host.bits = bits;
+    if (host.result != ENTROPY_OK)
+        return host.result;
+    out[0] = 0x1111111122222222;
+    out[1] = 0x3333333344444444;
+    out[2] = 0x5555555566666666;
+    return ENTROPY_OK;
+}
+
+bool entropy_uuid(uint32_t uuid[4])
+{
+    for (uint32_t i = 0; i < 4; i++)
+        uuid[i] = 0xabcd0000 + i;
+    return host.uuid;
 }
 
 void vm_end(struct vm *m, enum report_guest_status status, const char *reason)
@@ -81,6 +140,9 @@ static int setup(void **state)
     (void)state;
     memset(&seen, 0, sizeof(seen));
     memset(cpu, 0, sizeof(cpu));
+    memset(&host, 0, sizeof(host));
+    for (uint32_t w = 0; w < WORKAROUNDS; w++)
+        host.workaround[w] = -1;
     vm = (struct vm){.vcpus = cpu, .vcpu_count = CPUS, .ram_base = ipa(RAM_BASE), .ram_size = RAM_SIZE};
     for (uint32_t i = 0; i < CPUS; i++) {
         cpu[i].vm = &vm;
@@ -121,6 +183,8 @@ static void versions(void **state)
 static const uint32_t served[] = {
     0x80000000, 0x80000001, 0x84000000, 0x84000001, 0xc4000001, 0x84000002, 0x84000003, 0xc4000003,
     0x84000004, 0xc4000004, 0x84000006, 0x84000008, 0x84000009, 0x8400000a, 0x8600ff01, 0x8600ff03,
+    0x8400000e, 0xc400000e, 0x84000012, 0xc4000012, 0x84000050, 0x84000051, 0x84000052, 0x84000053,
+    0xc4000053, 0xc5000020, 0xc5000021, 0x80003fff, 0x80007fff, 0x80008000,
 };
 
 static bool is_served(uint32_t id)
@@ -229,12 +293,170 @@ static void affinity_info(void **state)
         assert_int_equal(call(id, 1, 0, 0), 1);
         assert_int_equal(call(id, 2, 0, 0), 2);
         assert_int_equal(call(id, CPUS, 0, 0), MINUS(2));
-        assert_int_equal(call(id, 0, 1, 0), MINUS(2));
-        assert_int_equal(call(id, 0, 3, 0), MINUS(2));
+        assert_int_equal(call(id, 0, 4, 0), MINUS(2));
+        assert_int_equal(call(id, 0, 0xffffffff, 0), MINUS(2));
         assert_int_equal(call(id, 0, 0xffffffff00000000, 0), 0); /* the level is 32 bits in both */
     }
     assert_int_equal(call(0xc4000004, BIT(32), 0, 0), MINUS(2));
     assert_int_equal(call(0x84000004, BIT(32), 0, 0), 0);
+}
+
+/* Levels above 0: fields below the level do not count; ON if one is, else ON_PENDING if one is about to be. */
+static void affinity_levels(void **state)
+{
+    (void)state;
+    for (uint64_t level = 1; level < 4; level++) {
+        atomic_store(&cpu[0].power, VCPU_ON);
+        assert_int_equal(call(0xc4000004, 0, level, 0), 0);
+        assert_int_equal(call(0xc4000004, 0x77, level, 0), 0);
+        atomic_store(&cpu[0].power, VCPU_OFF);
+        assert_int_equal(call(0xc4000004, 0x3, level, 0), 1);
+        atomic_store(&cpu[1].power, VCPU_ON_CLAIMED);
+        assert_int_equal(call(0xc4000004, 0x3, level, 0), 2);
+        atomic_store(&cpu[3].power, VCPU_ON);
+        assert_int_equal(call(0xc4000004, 0x3, level, 0), 0);
+        atomic_store(&cpu[1].power, VCPU_OFF);
+        atomic_store(&cpu[3].power, VCPU_OFF);
+        assert_int_equal(call(0xc4000004, BIT(24), level, 0), MINUS(2));
+        assert_int_equal(call(0xc4000004, UINT64_C(1) << (8 * level + (level == 3 ? 8 : 0)), level, 0), MINUS(2));
+    }
+    assert_int_equal(call(0xc4000004, 0x100, 1, 0), MINUS(2));
+    assert_int_equal(call(0xc4000004, 0x100, 2, 0), 1);
+    assert_int_equal(call(0xc4000004, 0x10000, 2, 0), MINUS(2));
+    assert_int_equal(call(0xc4000004, 0x10000, 3, 0), 1);
+}
+
+static void system_suspend(void **state)
+{
+    (void)state;
+    assert_int_equal(call(0xc400000e, RAM_BASE - 4, 5, 0), MINUS(9));
+    assert_int_equal(call(0xc400000e, RAM_BASE + 2, 5, 0), MINUS(9));
+    assert_int_equal(call(0x8400000e, 0, 5, 0), MINUS(9));
+    for (enum vcpu_power power = VCPU_ON_CLAIMED; power <= VCPU_ON; power++) {
+        atomic_store(&cpu[3].power, power);
+        assert_int_equal(call(0xc400000e, RAM_BASE, 5, 0), MINUS(3));
+    }
+    assert_int_equal(seen.suspend + seen.resume, 0);
+    atomic_store(&cpu[3].power, VCPU_OFF);
+    call(0xc400000e, RAM_BASE + 0x100, 0x123456789abcdef0, 0);
+    assert_int_equal(seen.resume, 1);
+    assert_ptr_equal(seen.target, &cpu[0]);
+    assert_int_equal(seen.entry, RAM_BASE + 0x100);
+    assert_int_equal(seen.context, 0x123456789abcdef0);
+    call(0x8400000e, 0xffffffff00000000 + RAM_BASE, 0x123456789abcdef0, 0);
+    assert_int_equal(seen.resume, 2);
+    assert_int_equal(seen.entry, RAM_BASE);
+    assert_int_equal(seen.context, 0x9abcdef0);
+}
+
+static void reset2(void **state)
+{
+    (void)state;
+    for (uint32_t smc64 = 0; smc64 < 2; smc64++) {
+        uint32_t id = 0x84000012 | smc64 << 30;
+
+        assert_int_equal(call(id, 1, 0, 0), MINUS(2));
+        assert_int_equal(call(id, 0x7fffffff, 0, 0), MINUS(2));
+        assert_int_equal(call(id, 0x80000000, 0, 0), MINUS(1));
+        assert_int_equal(call(id, 0xffffffff, 0, 0), MINUS(1));
+    }
+    assert_int_equal(seen.end + seen.reset, 0);
+    call(0xc4000012, 0, 0x1234, 0);
+    assert_int_equal(seen.reset, 1);
+    vm.no_reboot = true;
+    call(0x84000012, 0, 0x1234, 0);
+    assert_int_equal(seen.reset, 1);
+    assert_int_equal(seen.status, GUEST_RESET);
+}
+
+/* What the firmware says goes to the guest as it is; a call it does not have is none of ours. */
+static void workarounds(void **state)
+{
+    static const uint32_t id[WORKAROUNDS] = {0x80008000, 0x80007fff, 0x80003fff};
+
+    (void)state;
+    for (uint32_t w = 0; w < WORKAROUNDS; w++) {
+        for (int32_t answer = -2; answer <= 1; answer++) {
+            host.workaround[w] = answer;
+            assert_int_equal(call(0x80000001, id[w], 0, 0), (uint64_t)(int64_t)answer);
+            assert_int_equal(call(id[w], 1, 0, 0), answer < 0 ? MINUS(1) : 0);
+        }
+        assert_int_equal(host.applied[w], 2);
+        host.workaround[w] = -1;
+    }
+    host.workaround[WORKAROUND_2] = 0;
+    call(0x80007fff, 0xffffffff00000001, 0, 0);
+    assert_int_equal(host.arg, 1);
+    call(0x80007fff, 0, 0, 0);
+    assert_int_equal(host.arg, 0);
+}
+
+static void trng(void **state)
+{
+    (void)state;
+    for (uint32_t n = 0x50; n <= 0x53; n++) /* no entropy, no TRNG */
+        assert_int_equal(call(0x84000000 | n, n == 0x51 ? 0x84000050 : 8, 0, 0), MINUS(1));
+    assert_int_equal(call(0xc4000053, 8, 0, 0), MINUS(1));
+    assert_int_equal(host.bits, 0);
+
+    host.entropy = true;
+    assert_int_equal(call(0x84000050, 0, 0, 0), 0x10000);
+    for (uint32_t n = 0; n < 0x100; n++)
+        for (uint32_t bits = 0; bits < 4; bits++) {
+            uint32_t id = 0x04000000 | bits << 30 | n;
+            bool own = n >= 0x50 && n <= 0x53 && is_served(id);
+
+            assert_int_equal(call(0x84000051, id, 0, 0), own ? 0 : MINUS(1));
+        }
+    assert_int_equal(call(0x84000052, 0, 0, 0), MINUS(1));
+    host.uuid = true;
+    assert_int_equal(call(0x84000052, 0, 0, 0), 0xabcd0000);
+    for (uint32_t i = 1; i < 4; i++)
+        assert_int_equal(frame.x[i], 0xabcd0000 + i);
+}
+
+static void trng_rnd(void **state)
+{
+    static const uint64_t bad32[] = {0, 97, 192, UINT32_MAX}, bad64[] = {0, 193, UINT64_C(1) << 32, BIT(63) | 8};
+
+    (void)state;
+    host.entropy = true;
+    assert_int_equal(call(0x84000053, 96, 7, 7), 0);
+    assert_int_equal(host.bits, 96);
+    assert_int_equal(frame.x[3], 0x22222222);
+    assert_int_equal(frame.x[2], 0x11111111);
+    assert_int_equal(frame.x[1], 0x44444444);
+    assert_int_equal(call(0x84000053, 0xffffffff00000001, 7, 7), 0);
+    assert_int_equal(host.bits, 1);
+    assert_int_equal(call(0xc4000053, 192, 7, 7), 0);
+    assert_int_equal(host.bits, 192);
+    assert_int_equal(frame.x[3], 0x1111111122222222);
+    assert_int_equal(frame.x[2], 0x3333333344444444);
+    assert_int_equal(frame.x[1], 0x5555555566666666);
+    for (size_t i = 0; i < ARRAY_SIZE(bad32); i++) {
+        assert_int_equal(call(0x84000053, bad32[i], 7, 7), MINUS(2));
+        assert_int_equal(frame.x[1] | frame.x[2] | frame.x[3], 0);
+        assert_int_equal(call(0xc4000053, bad64[i], 7, 7), MINUS(2));
+        assert_int_equal(frame.x[1] | frame.x[2] | frame.x[3], 0);
+    }
+    host.result = ENTROPY_NONE_NOW;
+    assert_int_equal(call(0xc4000053, 64, 7, 7), MINUS(3));
+    assert_int_equal(frame.x[1] | frame.x[2] | frame.x[3], 0);
+}
+
+static void pv_time(void **state)
+{
+    (void)state;
+    assert_int_equal(call(0x80000001, 0xc5000020, 0, 0), 0);
+    assert_int_equal(call(0x80000001, 0xc5000021, 0, 0), MINUS(1));
+    assert_int_equal(call(0xc5000020, 0xc5000020, 0, 0), 0);
+    assert_int_equal(call(0xc5000020, 0xc5000021, 0, 0), 0);
+    assert_int_equal(call(0xc5000020, 0xc5000022, 0, 0), MINUS(1));
+    assert_int_equal(call(0xc5000020, 0x85000021, 0, 0), MINUS(1));
+    assert_int_equal(call(0xc5000021, 0, 0, 0), VIRT_PVTIME);
+    frame.x[0] = 0xc5000021;
+    smccc_call(&cpu[3], &frame);
+    assert_int_equal(frame.x[0], VIRT_PVTIME + 3 * 64);
 }
 
 static void cpu_off_and_suspend(void **state)
@@ -250,6 +472,8 @@ static void cpu_off_and_suspend(void **state)
     assert_int_equal(call(0xc4000001, 0x00010000, RAM_BASE, 7), 0); /* power-down, served as standby */
     assert_int_equal(call(0xc4000001, 0x0301ffff, RAM_BASE, 7), 0);
     assert_int_equal(seen.suspend, 3);
+    assert_true(seen.powered_down);
+    assert_int_equal(call(0xc4000001, 0x00010000, RAM_BASE - 4, 7), MINUS(9));
     assert_int_equal(call(0xc4000001, 0x04000000, 0, 0), MINUS(2));
     assert_int_equal(call(0xc4000001, 0x00020000, 0, 0), MINUS(2));
     assert_int_equal(seen.suspend, 3);
@@ -298,6 +522,13 @@ int main(void)
         cmocka_unit_test_setup(cpu_on, setup),
         cmocka_unit_test_setup(cpu_on_bad, setup),
         cmocka_unit_test_setup(affinity_info, setup),
+        cmocka_unit_test_setup(affinity_levels, setup),
+        cmocka_unit_test_setup(system_suspend, setup),
+        cmocka_unit_test_setup(reset2, setup),
+        cmocka_unit_test_setup(workarounds, setup),
+        cmocka_unit_test_setup(trng, setup),
+        cmocka_unit_test_setup(trng_rnd, setup),
+        cmocka_unit_test_setup(pv_time, setup),
         cmocka_unit_test_setup(cpu_off_and_suspend, setup),
         cmocka_unit_test_setup(system_end, setup),
         cmocka_unit_test_setup(identity, setup),
