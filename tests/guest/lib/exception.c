@@ -34,7 +34,7 @@ bool attempt(void (*fn)(void *), void *arg, struct fault *fault)
     return faulted;
 }
 
-enum { SYNC_CURRENT = 4, IRQ_CURRENT = 5 };
+enum { SYNC_CURRENT = 4, IRQ_CURRENT = 5, SYNC_LOWER = 8, SYNC_LOWER_32 = 12 };
 
 void exception_taken(struct frame *frame, unsigned kind)
 {
@@ -43,12 +43,16 @@ void exception_taken(struct frame *frame, unsigned kind)
         return;
     }
     struct escape *const escape = &escapes[cpu_index()];
-    const struct fault fault = {read_sysreg(esr_el1), read_sysreg(far_el1), frame->elr};
-    if (kind == SYNC_CURRENT && escape->armed) {
+    struct fault fault = {read_sysreg(esr_el1), read_sysreg(far_el1), frame->elr, frame->spsr, kind * 0x80, {0}};
+    memcpy(fault.x, frame->x, sizeof(fault.x));
+    if ((kind == SYNC_CURRENT || kind == SYNC_LOWER || kind == SYNC_LOWER_32) && escape->armed) {
         escape->armed = false;
         escape->fault = fault;
         frame->x[0] = (uint64_t)escape;
-        frame->spsr &= ~BIT(20); /* IL, after an illegal return: it would make the return from here another */
+        if (kind == SYNC_CURRENT)
+            frame->spsr &= ~BIT(20); /* IL, after an illegal return: it would make the return from here another */
+        else
+            frame->spsr = 0x3c5;
         frame->elr = (uint64_t)attempt_escape;
         return;
     }

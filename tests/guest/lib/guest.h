@@ -127,6 +127,9 @@ __attribute__((noreturn)) void power_off(void);
 /* ---- exceptions (exception.c, vectors.S) ---- */
 struct fault {
     uint64_t esr, far, elr;
+    uint64_t spsr;
+    unsigned vector; /* offset from VBAR_EL1 */
+    uint64_t x[31];
 };
 
 #define FAULT_EC(fault) ((fault).esr >> 26 & 0x3f)
@@ -138,7 +141,7 @@ struct fault {
 
 /*
  * Calls fn(arg) and returns true if it ended in a synchronous exception, which is recorded and not returned to: the
- * call is left as by longjmp. Not to be nested on one CPU.
+ * call is left as by longjmp. That holds for what fn(arg) enters at EL0, too. Not to be nested on one CPU.
  */
 bool attempt(void (*fn)(void *), void *arg, struct fault *fault);
 
