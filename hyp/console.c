@@ -3,24 +3,203 @@
 
 #include "dev/gic.h"
 #include "dev/pl011.h"
+#include "hyp/monitor.h"
+#include "lib/arch.h"
 #include "lib/log.h"
 #include "lib/spinlock.h"
+#include "lib/string.h"
 #include "vcpu/irq.h"
 
-static spinlock_t lock; /* guards the transmitter and `mid_line` */
-static bool mid_line;
+#define ESCAPE 0x1d     /* Ctrl-]; the launcher's own is Ctrl-A */
+#define HELD_MAX 4096   /* bytes that wait for somebody else's line to end */
+#define ROUNDS 4        /* looks for bytes of others before a core goes back to its own guest */
+#define BACKLOG_MAX 256 /* bytes of input that a guest has no room for yet */
+#define STANDING_MS \
+    200 /* a line without a new byte for so long is a prompt, and not a core that its host has stopped */
+
+/*
+ * Somebody who writes: a guest, or the monitor. A named guest's bytes go through `held`: its own vCPUs put them there
+ * under their UART's lock, whoever has the transmitter takes them out. So no core waits for another guest's output.
+ */
+struct writer {
+    char prefix[40];   /* of each line; empty: its bytes pass as they are, at once */
+    bool line_is_over; /* its line was closed between CR and LF: that LF has been written */
+    _Atomic bool alarmed;
+    _Atomic uint32_t head, tail;
+    char held[HELD_MAX];
+};
+
+struct seat {
+    struct vm *vm;
+    struct writer out;
+    uint8_t backlog[BACKLOG_MAX];
+    uint32_t backlog_head, backlog_count;
+};
+
+static spinlock_t lock; /* guards the transmitter: `open` and what follows, `head` and `line_is_over` of all */
+static struct writer monitor = {.prefix = "[mw] "};
+static struct writer *open; /* whose line the transmitter is in; NULL: at the start of one */
+static char last;           /* byte of it */
+static ticks_t last_at;
+
+static spinlock_t input_lock; /* guards the rest; one core at a time moves bytes: they stay in order */
+static uint32_t input;        /* the seat that input goes to */
+static bool escaped, in_monitor;
+
+static struct seat seats[MAX_GUESTS];
+static uint32_t seat_count RO_AFTER_INIT;
 static bool present RO_AFTER_INIT;
 static uint32_t uart_intid RO_AFTER_INIT;
-static struct vm *input RO_AFTER_INIT;
-static spinlock_t input_lock; /* one core at a time moves bytes: they stay in order */
 
-static void put(const char *s, size_t n)
+/* ---- output */
+
+static void put_all(const char *s, size_t n)
 {
-    if (mid_line)
-        pl011_put('\n');
     while (n--)
         pl011_put(*s++);
-    mid_line = false;
+}
+
+static void close_line(void)
+{
+    if (!open)
+        return;
+    pl011_put('\n');
+    open->line_is_over = last == '\r';
+    open = NULL;
+}
+
+/* The line that is open is w's own, or none is. */
+static void emit(struct writer *w, char c)
+{
+    if (w->line_is_over && !open) {
+        w->line_is_over = false;
+        if (c == '\n')
+            return;
+    }
+    if (!open)
+        put_all(w->prefix, strlen(w->prefix));
+    pl011_put(c);
+    open = c == '\n' ? NULL : w;
+    last = c;
+    if (w->prefix[0])
+        last_at = counter_ticks();
+}
+
+static bool standing(void)
+{
+    return ticks_ns(counter_ticks().v - last_at.v) >= STANDING_MS * 1000000u;
+}
+
+static bool waits(const struct writer *w)
+{
+    return atomic_load_explicit(&w->head, memory_order_relaxed) != atomic_load_explicit(&w->tail, memory_order_acquire);
+}
+
+static bool anybody_waits(void)
+{
+    bool any = false;
+
+    for (uint32_t i = 0; i < seat_count; i++)
+        any = any || waits(&seats[i].out);
+    return any;
+}
+
+static void emit_held(struct writer *w)
+{
+    uint32_t tail = atomic_load_explicit(&w->tail, memory_order_acquire);
+    uint32_t head = atomic_load_explicit(&w->head, memory_order_relaxed);
+
+    for (; head != tail; head++)
+        emit(w, w->held[head % HELD_MAX]);
+    atomic_store_explicit(&w->head, head, memory_order_release);
+}
+
+/* The line that was begun goes on; between two lines all others have their turn, until one leaves its own open. */
+static void pump(void)
+{
+    static uint32_t turn;
+
+    if (open && waits(open))
+        emit_held(open); /* the monitor holds nothing */
+    if (open && anybody_waits() && standing())
+        close_line();
+    for (uint32_t i = 0; i < seat_count && !open; i++) {
+        turn = (turn + 1) % seat_count;
+        emit_held(&seats[turn].out);
+    }
+}
+
+/* How many bytes have been held, in all. */
+static uint32_t written(void)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < seat_count; i++)
+        n += atomic_load_explicit(&seats[i].out.tail, memory_order_acquire);
+    return n;
+}
+
+/*
+ * Who finds the transmitter taken does not wait for it (guest_put): its owner looks again after it has let go. Not for
+ * ever, since it has a guest of its own to run; what is left has an alarm.
+ */
+static void let_go(void)
+{
+    for (uint32_t rounds = 0; rounds < ROUNDS; rounds++) {
+        uint32_t seen = written();
+
+        pump();
+        spin_unlock(&lock);
+        dmb_ish(); /* the release before the look: pairs with the one in guest_put() */
+        if (written() == seen || !spin_try(&lock))
+            return;
+    }
+    spin_unlock(&lock);
+}
+
+static void arm(struct writer *w)
+{
+    if (!atomic_exchange_explicit(&w->alarmed, true, memory_order_relaxed))
+        irq_alarm(STANDING_MS);
+}
+
+/* It has no room to wait in any more. */
+static void force(struct writer *w)
+{
+    spin_lock(&lock);
+    if (open != w)
+        close_line();
+    emit_held(w);
+    let_go();
+}
+
+/* Whoever is alone, and the monitor: at once. */
+static void write_now(struct writer *w, char c)
+{
+    spin_lock(&lock);
+    if (open != w)
+        close_line();
+    emit(w, c);
+    let_go();
+}
+
+/* Rings on a core whose guest was held back: nobody may have written since. */
+static void alarm(void)
+{
+    struct writer *w = &seats[this_vcpu()->vm->id].out;
+
+    atomic_store_explicit(&w->alarmed, false, memory_order_relaxed);
+    spin_lock(&lock);
+    let_go();
+    if (waits(w))
+        arm(w);
+}
+
+/* EL2's own line. A panic comes here without the lock. */
+static void put_line(const char *s, size_t n)
+{
+    close_line();
+    put_all(s, n);
 }
 
 static void take(void)
@@ -30,40 +209,161 @@ static void take(void)
 
 static void give(void)
 {
-    spin_unlock(&lock);
+    let_go();
 }
 
-static const struct log_sink sink = {.put = put, .lock = take, .unlock = give};
+static const struct log_sink sink = {.put = put_line, .lock = take, .unlock = give};
 
 static void guest_put(struct vm *vm, char c)
 {
-    (void)vm;
+    struct writer *w = &seats[vm->id].out;
+    uint32_t tail;
+
+    if (!present)
+        return;
+    if (!w->prefix[0]) {
+        write_now(w, c);
+        return;
+    }
+    if (atomic_load_explicit(&w->tail, memory_order_relaxed) - atomic_load_explicit(&w->head, memory_order_acquire) ==
+        HELD_MAX)
+        force(w);
+    tail = atomic_load_explicit(&w->tail, memory_order_relaxed);
+    w->held[tail % HELD_MAX] = c;
+    atomic_store_explicit(&w->tail, tail + 1, memory_order_release);
+    dmb_ish(); /* the byte before the try: pairs with the one in let_go() */
+    if (spin_try(&lock))
+        let_go();
+    if (waits(w))
+        arm(w);
+}
+
+void console_ended(struct vm *vm)
+{
+    struct writer *w = &seats[vm->id].out;
+
     if (!present)
         return;
     spin_lock(&lock);
-    pl011_put(c);
-    mid_line = c != '\n' && c != '\r';
-    spin_unlock(&lock);
+    if (open != w && waits(w))
+        close_line();
+    emit_held(w);
+    if (open == w)
+        close_line();
+    let_go();
+}
+
+void console_say(const char *fmt, ...)
+{
+    char line[160];
+    size_t n = format(line, sizeof(line), "[mw] ");
+    va_list ap;
+
+    va_start(ap, fmt);
+    n += vformat(line + n, sizeof(line) - n - 1, fmt, ap);
+    va_end(ap);
+    line[n++] = '\n';
+    spin_lock(&lock);
+    put_line(line, n);
+    let_go();
+}
+
+void console_echo(char c)
+{
+    write_now(&monitor, c);
+}
+
+/* ---- input */
+
+static bool is_over(const struct seat *s)
+{
+    return atomic_load_explicit(&s->vm->stats->status, memory_order_relaxed) != GUEST_RUNNING;
+}
+
+static void deliver(struct seat *s)
+{
+    while (s->backlog_count && vuart_input(s->vm, &s->backlog[s->backlog_head], 1)) {
+        s->backlog_head = (s->backlog_head + 1) % BACKLOG_MAX;
+        s->backlog_count--;
+    }
+    if (is_over(s))
+        s->backlog_count = 0;
+}
+
+static void to_guest(uint8_t c)
+{
+    struct seat *s = &seats[input];
+
+    if (s->backlog_count == BACKLOG_MAX) /* an escape that was none takes the room of two */
+        return;
+    s->backlog[(s->backlog_head + s->backlog_count++) % BACKLOG_MAX] = c;
+    deliver(s);
+}
+
+static void after_escape(uint8_t c)
+{
+    if (c == 'm') {
+        in_monitor = true;
+        monitor_open();
+    } else if (c >= '1' && c <= '9' && (uint32_t)(c - '1') < seat_count) {
+        in_monitor = false;
+        input = (uint32_t)(c - '1');
+        log_line("input goes to %s", seats[input].vm->name);
+    } else if (!in_monitor) {
+        if (c != ESCAPE)
+            to_guest(ESCAPE);
+        to_guest(c);
+    }
+}
+
+static void key(uint8_t c)
+{
+    if (escaped) {
+        escaped = false;
+        after_escape(c);
+    } else if (c == ESCAPE) {
+        escaped = true;
+    } else if (in_monitor) {
+        in_monitor = monitor_key((char)c);
+    } else {
+        to_guest(c);
+    }
+}
+
+static bool room_for_key(void)
+{
+    return in_monitor || seats[input].backlog_count + 2 <= BACKLOG_MAX;
 }
 
 /*
- * The RX interrupt, or room in the guest's FIFO again. What the guest has no room for stays in the physical FIFO, with
- * the interrupt off until the guest has read: so nothing is lost as long as the sender minds flow control.
+ * The RX interrupt, or room in a guest's FIFO again. A guest that does not read has a backlog, so that the escape key
+ * works behind it. What is beyond that stays in the physical FIFO, with the interrupt off until the guest has read: so
+ * nothing is lost as long as the sender minds flow control.
  */
 static void serve_input(void)
 {
-    size_t room;
     uint8_t c;
 
     spin_lock(&input_lock);
-    room = vuart_room(input);
-    while (room && pl011_get(&c)) {
-        vuart_input(input, &c, 1);
-        room = vuart_room(input);
-    }
-    pl011_rx_interrupt(room != 0);
+    for (uint32_t i = 0; i < seat_count; i++)
+        deliver(&seats[i]);
+    while (room_for_key() && pl011_get(&c))
+        key(c);
+    pl011_rx_interrupt(room_for_key());
     spin_unlock(&input_lock);
 }
+
+void console_input(const struct vm *vm)
+{
+    input = vm->id;
+}
+
+bool console_has_input(const struct vm *vm)
+{
+    return seats[input].vm == vm;
+}
+
+/* ---- start */
 
 void console_init(pa_t uart, uint32_t intid)
 {
@@ -73,14 +373,26 @@ void console_init(pa_t uart, uint32_t intid)
     log_set_sink(&sink);
 }
 
-void console_attach(struct vm *vm)
+void console_attach(struct vm *vm, bool named)
 {
+    struct seat *s = &seats[vm->id];
+
+    s->vm = vm;
+    if (named)
+        format(s->out.prefix, sizeof(s->out.prefix), "%s: ", vm->name);
+    seat_count = vm->id + 1;
     vm->uart.put = guest_put;
-    if (!present || !uart_intid || input)
+    if (!present || !uart_intid)
         return;
-    input = vm;
-    irq_route_spi(uart_intid, serve_input);
     vm->uart.more = serve_input;
+    irq_route_spi(uart_intid, serve_input);
+    irq_on_alarm(alarm);
+}
+
+void console_start(void)
+{
+    if (!present || !uart_intid)
+        return;
     gic_enable_spi(uart_intid, false);
     serve_input();
 }

@@ -1,14 +1,37 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The physical UART and who it speaks for: EL2's own lines, the guest's bytes unchanged, and input for the guest. A line
- * of EL2 begins at the start of a line, whatever the guest was in the middle of.
+ * The physical UART and who it speaks for: EL2's own lines, the guests' bytes, and input for one of them.
+ *
+ * A guest that is alone has its bytes passed on unchanged. Where there are several, each line begins with the name of its
+ * guest, and no line holds bytes of two. Whoever has begun a line goes on with it byte by byte; what others write
+ * meanwhile is held back until the line ends, or has been standing for a while (a prompt), or they have no room to wait
+ * in. A line of EL2 begins at the start of a line, whatever a guest was in the middle of.
+ *
+ * The escape key, Ctrl-], does not reach the guest: with a digit it moves the input to that guest, with `m` it opens the
+ * monitor (hyp/monitor.h), twice it stands for itself.
  */
 #pragma once
 
-#include "vcpu/vm.h"
+#include "lib/types.h"
+
+struct vm;
 
 /* Boot core: the UART is mapped. `intid` 0: no input. */
 void console_init(pa_t uart, uint32_t intid);
 
-/* The core that takes the UART's interrupt: input goes to `vm` from now on. */
-void console_attach(struct vm *vm);
+/* Boot core, for each guest that is admitted, in their order: the first one has the input. `named`: it is not alone. */
+void console_attach(struct vm *vm, bool named);
+
+/* The core that takes the UART's interrupt, when it can: input begins. */
+void console_start(void);
+
+/* The guest has ended: what it began to write is shown, and its line closed. Any core. */
+void console_ended(struct vm *vm);
+
+/* From the monitor alone: input goes to this guest from now on. */
+void console_input(const struct vm *vm);
+bool console_has_input(const struct vm *vm);
+
+/* The monitor's words: a line of EL2 that is not silenced by `quiet`, and bytes of one that it is in the middle of. */
+void console_say(const char *fmt, ...) PRINTF_LIKE(1, 2);
+void console_echo(char c);

@@ -52,6 +52,7 @@ static void guest_ended(struct vm *vm, bool last)
 {
     uint32_t result = REPORT_OFF;
 
+    console_ended(vm);
     summary(vm);
     for (uint32_t i = 0; i < report.guests; i++) {
         if (atomic_load(&report.guest[i].status) != GUEST_OFF)
@@ -121,9 +122,12 @@ static void run_vcpu(struct core *c)
 
     v->frame = core_frame(c);
     context_hw_init(v, vtcr);
+    irq_core_init();
     gic_enable_ppi(PPI_MAINTENANCE);
     gic_enable_ppi(PPI_VTIMER);
     gic_enable_ppi(PPI_PTIMER);
+    if (c == &cores[0])
+        console_start();
     vcpu_settle(v);
     if (v->index == 0)
         v->vm->stats->filled_before_start = (uint64_t)atomic_load(&v->vm->stats->touched);
@@ -247,7 +251,7 @@ static void build(const struct machine *m, const struct guest_config *c, struct 
     left->blocks -= build_blocks(c, helper_count != 0);
     vgic_dist_reset(vm);
     vuart_reset(vm);
-    console_attach(vm);
+    console_attach(vm, m->guest_count > 1);
     vm_power_reset(vm);
     vm_count++;
     log_line("%s: %u vCPU%s, %lu MiB, entry %lx", c->name, c->cpus, c->cpus == 1 ? "" : "s", c->memory >> 20,

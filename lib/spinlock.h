@@ -23,6 +23,15 @@ static inline void spin_lock(spinlock_t *l)
         cpu_relax();
 }
 
+/* Takes the lock if nobody has it or waits for it. */
+static inline bool spin_try(spinlock_t *l)
+{
+    uint32_t ticket = atomic_load_explicit(&l->owner, memory_order_acquire);
+
+    return atomic_compare_exchange_strong_explicit(&l->next, &ticket, ticket + 1, memory_order_acquire,
+                                                   memory_order_relaxed);
+}
+
 static inline void spin_unlock(spinlock_t *l)
 {
     uint32_t owner = atomic_load_explicit(&l->owner, memory_order_relaxed);

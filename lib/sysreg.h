@@ -99,6 +99,9 @@
 #define CNTHCTL_EL1PCTEN BIT(0)
 #define CNTHCTL_EL1PCEN BIT(1)
 
+/* CNTHP_CTL_EL2 (D19.12.14) */
+#define CNT_CTL_ENABLE BIT(0)
+
 /* SPSR_EL2 (C5.2.19) */
 #define SPSR_M FIELD(3, 0)
 #define SPSR_M_EL0T 0x0

@@ -59,11 +59,40 @@ static bool serve_demand(struct helper *h)
     return false;
 }
 
+static bool is_closed(const struct s2_port *port)
+{
+    return atomic_load_explicit(&port->closed, memory_order_acquire);
+}
+
+/* What was ready for a vCPU that is no more goes back: of a closed port the helper is the consumer too. */
+static bool empty_closed(struct helper *h)
+{
+    uint64_t frame;
+
+    for (uint32_t i = 0; i < h->port_count; i++) {
+        struct s2_port *port = h->ports[i];
+
+        if (!is_closed(port))
+            continue;
+        if (ring_pop(&port->blocks, &frame)) {
+            frames_free_block(pa(frame));
+            return true;
+        }
+        if (ring_pop(&port->tables, &frame)) {
+            frame_free(&h->pop.frames, pa(frame));
+            return true;
+        }
+    }
+    return false;
+}
+
 static struct s2_port *port_wanting(struct helper *h, bool blocks)
 {
     for (uint32_t i = 0; i < h->port_count; i++) {
         struct s2_port *port = h->ports[i];
 
+        if (is_closed(port))
+            continue;
         if (blocks ? ring_count(&port->blocks) < POOL_BLOCKS : ring_count(&port->tables) < POOL_TABLES)
             return port;
     }
@@ -159,7 +188,7 @@ static bool sweep(struct helper *h)
 bool helper_step(struct helper *h)
 {
     epoch_reap(&h->pop.limbo, &h->pop.frames);
-    return serve_demand(h) || fill_pools(h) || sweep(h);
+    return serve_demand(h) || empty_closed(h) || fill_pools(h) || sweep(h);
 }
 
 static bool may_sleep(struct helper *h)
@@ -168,7 +197,11 @@ static bool may_sleep(struct helper *h)
     /* Our announcement before the last look for work: pairs with the barrier in helper_kick(). */
     dmb_ish();
     for (uint32_t i = 0; i < h->port_count; i++) {
-        if (ring_count(&h->ports[i]->requests))
+        struct s2_port *port = h->ports[i];
+
+        if (ring_count(&port->requests))
+            return false;
+        if (is_closed(port) && (ring_count(&port->blocks) || ring_count(&port->tables)))
             return false;
     }
     return !pools_want(h) && (h->swept || !h->space_count) && h->begun == blocks_begun(h);

@@ -47,6 +47,7 @@ struct s2_port {
     struct populator *inline_populator;
     struct report_vcpu *stats;
     _Atomic bool failed;               /* the helper found no memory for a page: the guest cannot go on */
+    _Atomic bool closed;               /* the vCPU is no more: the helper empties the pools, and fills none again */
     struct ring requests;              /* numbers of requests; this vCPU produces */
     struct ring blocks;                /* PAs of ready 2 MiB blocks; the helper produces */
     struct ring tables;                /* PAs of ready zeroed frames; the helper produces */

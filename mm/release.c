@@ -3,6 +3,7 @@
 
 #include "lib/arch.h"
 #include "lib/log.h"
+#include "mm/helper.h"
 
 void s2_freeze(struct s2 *s)
 {
@@ -22,6 +23,18 @@ bool port_idle(const struct s2_port *port)
             return false;
     }
     return true;
+}
+
+void port_close(struct s2_port *port, struct frame_cache *frames)
+{
+    if (port->spare_block)
+        frames_free_block(pa(port->spare_block));
+    if (port->spare_table)
+        frame_free(frames, pa(port->spare_table));
+    port->spare_block = 0;
+    port->spare_table = 0;
+    atomic_store_explicit(&port->closed, true, memory_order_release); /* the rings' consumer is the helper now */
+    helper_kick(port->helper);
 }
 
 /* The pages of a level-3 table lie in the block reserved for it: the block goes as a whole, and the table with it. */

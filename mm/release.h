@@ -18,6 +18,12 @@ void s2_thaw(struct s2 *s);
 bool port_idle(const struct s2_port *port);
 
 /*
+ * The vCPU takes nothing from its pools any more: what is left over goes to `frames`, the cache of the core that calls,
+ * and the pools themselves to the helper, which gives them back. The port is idle.
+ */
+void port_close(struct s2_port *port, struct frame_cache *frames);
+
+/*
  * Frees all frames and tables of a frozen space but the root, and makes all of it NOWHERE. Nothing of it is left in any
  * TLB when this returns. What is freed is scrubbed before it serves again (mm/helper.c, mm/populate.c). The tables go to
  * `frames`, the cache of the core that calls. Counters of present pages are the caller's.

@@ -8,11 +8,43 @@ static struct {
     uint32_t intid;
     void (*serve)(void);
 } route RO_AFTER_INIT; /* the console's: the only device EL2 has so far */
+static void (*on_alarm)(void) RO_AFTER_INIT;
 
 void irq_route_spi(uint32_t intid, void (*serve)(void))
 {
     route.intid = intid;
     route.serve = serve;
+}
+
+/*
+ * The EL2 physical timer of this core (DDI 0487 D11.2.4). Nothing else uses it; it is off but for the one time that was
+ * asked for, so an idle core stays asleep.
+ */
+void irq_on_alarm(void (*fn)(void))
+{
+    on_alarm = fn;
+}
+
+void irq_core_init(void)
+{
+    sysreg_write(cnthp_ctl_el2, 0); /* UNKNOWN after reset */
+    isb();
+    gic_enable_ppi(PPI_ALARM);
+}
+
+void irq_alarm(uint32_t ms)
+{
+    sysreg_write(cnthp_cval_el2, counter_ticks().v + counter_hz() * ms / 1000);
+    sysreg_write(cnthp_ctl_el2, CNT_CTL_ENABLE);
+    isb();
+}
+
+static void ring_alarm(void)
+{
+    sysreg_write(cnthp_ctl_el2, 0); /* takes the interrupt's reason away */
+    isb();
+    if (on_alarm)
+        on_alarm();
 }
 
 static void serve(struct vcpu *v, uint32_t intid)
@@ -23,6 +55,9 @@ static void serve(struct vcpu *v, uint32_t intid)
         gic_eoi(intid); /* priority only: the guest's own EOI deactivates it, through the list register */
         vgic_hw_ppi(v, intid);
         return;
+    case PPI_ALARM:
+        ring_alarm();
+        break;
     case PPI_MAINTENANCE:
         vgic_sync(v); /* takes the reason away before the interrupt is let go */
         break;

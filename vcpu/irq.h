@@ -16,5 +16,14 @@ void irq_poll(struct vcpu *v);
 /* Boot core, before the guests run: who serves a physical SPI. */
 void irq_route_spi(uint32_t intid, void (*serve)(void));
 
+/* Own core, once, after its GIC. */
+void irq_core_init(void);
+
+/* Boot core, before the guests run: who is told when an alarm rings. */
+void irq_on_alarm(void (*fn)(void));
+
+/* Own core: the alarm rings here, once, in `ms` milliseconds, whether the guest runs or waits. A new one replaces it. */
+void irq_alarm(uint32_t ms);
+
 /* Sleeps until something is pending, and serves it. */
 void irq_wait(struct vcpu *v);

@@ -20,6 +20,7 @@
 #define VIRT_UART_SPI 33
 
 #define PPI_MAINTENANCE 25
+#define PPI_ALARM 26 /* EL2 physical timer */
 #define PPI_VTIMER 27
 #define PPI_PTIMER 30
 

@@ -7,6 +7,7 @@
 #include "vcpu/context.h"
 #include "vcpu/irq.h"
 #include "vcpu/reset.h"
+#include "vcpu/retire.h"
 
 static void (*on_end)(struct vm *vm, bool last) RO_AFTER_INIT;
 
@@ -78,10 +79,42 @@ void vm_end(struct vm *vm, enum report_guest_status status, const char *reason)
     on_end(vm, all_ended());
 }
 
+void vm_pause(struct vm *vm)
+{
+    atomic_store_explicit(&vm->paused, 1, memory_order_release);
+    vm_signal(vm);
+}
+
+void vm_resume(struct vm *vm)
+{
+    atomic_store_explicit(&vm->paused, 0, memory_order_release);
+    vm_signal(vm);
+}
+
+static bool paused(const struct vcpu *v)
+{
+    return atomic_load_explicit(&v->vm->paused, memory_order_relaxed);
+}
+
 static bool at_rest(const struct vcpu *v)
 {
     return atomic_load_explicit(&v->power, memory_order_relaxed) != VCPU_ON ||
-           atomic_load_explicit(&v->vm->ending, memory_order_relaxed);
+           atomic_load_explicit(&v->vm->ending, memory_order_relaxed) || paused(v);
+}
+
+/*
+ * The vCPU is on, but does not go on yet. Its virtual interrupts are not signalled meanwhile: QEMU's WFI at EL2 would
+ * return for them at once.
+ */
+static void rest(struct vcpu *v)
+{
+    bool on = atomic_load_explicit(&v->power, memory_order_relaxed) == VCPU_ON;
+
+    if (on)
+        vgic_cpu_hold(true);
+    irq_wait(v);
+    if (on)
+        vgic_cpu_hold(false);
 }
 
 static void start(struct vcpu *v)
@@ -101,9 +134,12 @@ void vcpu_settle(struct vcpu *v)
 
         if (state == VM_RESETTING)
             vm_reset_stop(v);
-        else if (state == VM_RUNNING && atomic_load_explicit(&v->power, memory_order_acquire) == VCPU_ON_PENDING)
+        else if (state == VM_ENDED && !v->gone)
+            vcpu_retire(v);
+        else if (state == VM_RUNNING && !paused(v) &&
+                 atomic_load_explicit(&v->power, memory_order_acquire) == VCPU_ON_PENDING)
             start(v);
         else
-            irq_wait(v);
+            rest(v);
     }
 }

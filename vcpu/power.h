@@ -34,6 +34,13 @@ void vcpu_power_resume(struct vcpu *v, uint64_t entry, uint64_t context);
  */
 void vm_end(struct vm *vm, enum report_guest_status status, const char *reason);
 
+/*
+ * The guest's vCPUs wait in EL2 from their next exit on, which a signal brings about, until vm_resume(). Interrupts for
+ * them stay pending, the counter goes on. It can be reset and ended meanwhile. Any core.
+ */
+void vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
+
 /* Own core: called before a return to the guest. Waits for CPU_ON while the vCPU is off; parks it when the guest ended. */
 void vcpu_settle(struct vcpu *v); /* has to be called when v->unsettled is set */
 

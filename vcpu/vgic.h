@@ -86,6 +86,9 @@ void vgic_cpu_hw_init(struct vcpu *v);
  */
 void vgic_cpu_off(struct vcpu *v);
 
+/* Own core, while the vCPU is on but waits in EL2: its interrupts are not signalled to it (on), or are again. */
+void vgic_cpu_hold(bool on);
+
 /*
  * MMIO. `off` counts from the frame's base (GICR: from the first redistributor of the guest), `size` is 1, 2, 4 or 8;
  * `v` is the accessing vCPU, on its own core. A register that does not exist, or a size it does not take, reads as zero

@@ -677,6 +677,13 @@ void vgic_cpu_off(struct vcpu *v)
         vgic_poke_spi(v->vm, b, ~0u, 0);
 }
 
+void vgic_cpu_hold(bool on)
+{
+    uint64_t hcr = gich_hcr_read(); /* EOIcount stays */
+
+    gich_hcr_write(on ? hcr & ~ICH_HCR_EN : hcr | ICH_HCR_EN);
+}
+
 void vgic_cpu_hw_init(struct vcpu *v)
 {
     struct vgic_cpu *c = &v->vgic;

@@ -47,6 +47,7 @@ struct vcpu {
     uint64_t entry;             /* where CPU_ON starts it; written by the winner before power becomes ON_PENDING */
     uint64_t context;           /* and what it finds in x0 */
     struct s2_port port;        /* its way to the helper: request ring and ready frames */
+    bool gone;                  /* own core only: its guest has ended, and it has left it */
 };
 
 /* What a guest's vCPUs look at before they return to it. */
@@ -82,6 +83,8 @@ struct vm {
     _Atomic uint32_t ending;  /* enum vm_state; not VM_RUNNING: every vCPU leaves the guest at its next exit */
     _Atomic uint32_t stopped; /* vCPUs that have, for a reset */
     _Atomic uint32_t lives;   /* resets done */
+    _Atomic uint32_t paused;  /* nonzero: every vCPU waits in EL2 after its next exit */
+    _Atomic uint32_t gone;    /* vCPUs that have left it for good */
     bool no_reboot;           /* a reset ends it */
     struct vm_range layout[VM_LAYOUT_MAX];
     uint32_t layout_count;

@@ -248,3 +248,29 @@ def test_session_reboots(session):
     session.expect(pexpect.EOF)
     session.close()
     assert session.exitstatus == 0
+
+
+# ---- two at once
+
+
+@pytest.mark.racy
+@pytest.mark.parametrize("helpers", [0, 1])
+def test_two(mw, debian_kernel, demo_initrd, tmp_path, helpers):
+    """Each works as if it were alone, in its own RAM, and every line on the console is one guest's."""
+    config = tmp_path / "two.toml"
+    config.write_text(f"[machine]\nhelpers = {helpers}\n" + "".join(
+        f'[[guest]]\nname = "{name}"\nkernel = "{debian_kernel}"\ninitrd = "{demo_initrd}"\nmemory = "256M"\n'
+        f'append = "{LOUD} mw.demo=1"\n' for name in ("alpha", "beta")))
+    done = mw("run", "--config", config, timeout=120)
+    healthy(done)
+    lines = done.stdout.replace("\r", "").splitlines()
+    assert not [line for line in lines if not re.match(r"\[mw\] |alpha: |beta: ", line)], done.stdout
+    for guest in done.stats["guests"]:
+        own = "\n".join(line for line in lines if line.startswith(guest["name"] + ": "))
+        assert f"{guest['name']}: demo: ok, 64 MiB written and read back" in own
+        assert own.count("Linux version") == 1 and own.count("SMP: Total of 1 processors activated") == 1
+        assert (guest["status"], guest["ram_pages"], guest["filled_before_start"]) == ("off", 65536, 0)
+        assert 64 * 256 < guest["touched_pages"] <= guest["ram_pages"]
+        if helpers:
+            assert guest["block_pages"] >= 0.95 * guest["touched_pages"]
+    assert done.stats["shared_locks_on_fault_path"] == 0

@@ -159,7 +159,8 @@ def test_help(mw):
     ("[[guest]]\nappend = \"a\\u0000b\"\n", ["append"]),
     ("[[guest]]\nidentity = 'xen'\n", ["identity", "xen"]),
     ("[[guest]]\npopulate-granule = '64K'\n", ["populate-granule", "64K"]),
-    ("[[guest]]\n[[guest]]\n", ["2 guests", "one"]),
+    ("[[guest]]\n[[guest]]\n", ["guest name 'guest'", "twice"]),
+    ("".join(f"[[guest]]\nname = 'g{i}'\n" for i in range(17)), ["17 guests", "16"]),
     (b"\xff", ["m.toml"]),
 ])
 def test_config_errors(mw, kernel, fake_el2, tmp_path, text, words):

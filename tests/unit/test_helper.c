@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/fault.c mm/helper.c mm/guestmem.c lib/esr.c tests/unit/fake/fake_arch.c tests/unit/support.c */
+/* SOURCES: mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/fault.c mm/helper.c mm/guestmem.c mm/release.c lib/esr.c tests/unit/fake/fake_arch.c tests/unit/support.c */
 /* The helper core: what it does first, whom it serves, and that it sleeps when there is nothing to do. */
 #include <pthread.h>
 
 #include "dev/gic.h"
+#include "mm/release.h"
 #include "tests/unit/support.h"
 
 #define RAM UINT64_C(0x40000000)
@@ -90,6 +91,26 @@ static void turns(void **state)
     }
     for (uint32_t i = 0; i < 3; i++)
         assert_in_range(served[i], 98, 101);
+}
+
+/* The pools of a vCPU that is no more come back, and nobody fills them again. */
+static void closed_port(void **state)
+{
+    struct frame_cache frames = {0};
+    uint64_t before;
+
+    (void)state;
+    make(2, 1, GIB(1));
+    world_settle();
+    before = frames_free_blocks();
+    assert_int_equal(ring_count(&world.port[0].blocks), POOL_BLOCKS);
+    port_close(&world.port[0], &frames);
+    world_settle();
+    assert_int_equal(ring_count(&world.port[0].blocks), 0);
+    assert_int_equal(ring_count(&world.port[0].tables), 0);
+    assert_int_equal(ring_count(&world.port[1].blocks), POOL_BLOCKS);
+    assert_int_equal(frames_free_blocks(), before + POOL_BLOCKS);
+    CHECK(!world_step(0));
 }
 
 static void untouched_stays_so(void **state)
@@ -301,6 +322,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(order),
         TEST(turns),
+        TEST(closed_port),
         TEST(untouched_stays_so),
         TEST(several_guests),
         TEST(sleeps_and_wakes),

@@ -9,15 +9,17 @@ from . import image, options, qemu, setup
 from .common import BUILD, EXIT_OFF, EXIT_USAGE, MIB, Refusal, say, show_size
 
 RUN_HELP = """\
-Starts one guest under QEMU, on demand-paged memory. Without --kernel it is Debian's kernel with a small
+Starts guests under QEMU, on demand-paged memory: one, or those of a --config file. Without --kernel it is Debian's kernel with a small
 demonstration: a shell if standard input is a terminal, a short workload if not.
 
 Standard output carries the machine's UART: the guest's bytes unchanged, and the hypervisor's own lines,
-which begin with "[mw] ". mw itself speaks on standard error."""
+which begin with "[mw] ". With several guests each line begins with the name of its guest. mw itself speaks on
+standard error."""
 
 RUN_EPILOG = """\
 SIZE is in bytes, or a number with K, M or G. On a terminal, Ctrl-A x ends the run and Ctrl-A Ctrl-A
-types a Ctrl-A.
+types a Ctrl-A. Ctrl-] is the hypervisor's: with a digit it moves the input to that guest, with m it opens
+a monitor, and Ctrl-] Ctrl-] types one. In data from a pipe it does the same.
 
 exit codes:
     0  every guest did SYSTEM_OFF           1  the hypervisor panicked
@@ -25,8 +27,8 @@ exit codes:
     4  QEMU ended otherwise                 124  timeout                 130  interrupted
 
 A TOML file has [machine] (machine, cpu, ram, helpers, cores, icount, timeout, stats, quiet, qemu-arg) and
-[[guest]] (name, kernel, initrd, append, cpus, memory, identity, populate-granule, no-reboot). Paths in it count from its
-own folder; options on the command line override it.
+[[guest]] (name, kernel, initrd, append, cpus, memory, identity, populate-granule, no-reboot), as often as there are
+guests. Paths in it count from its own folder; options on the command line override it, for each of the guests.
 
 environment: MW_IMAGE is the hypervisor image to start (build/meanwhile.img)."""
 
@@ -65,7 +67,7 @@ def add_guest_options(p):
     p.add_argument("--cpus", metavar="N", type=typed(options.count), help="vCPUs (1)")
     p.add_argument("--memory", metavar="SIZE", type=typed(options.size), help="guest RAM (512M)")
     p.add_argument("--helpers", metavar="N", type=typed(options.count), help="helper cores (1)")
-    p.add_argument("--config", metavar="FILE.toml", help="machine and guest from a file")
+    p.add_argument("--config", metavar="FILE.toml", help="machine and guests from a file")
     p.add_argument("--no-reboot", action="store_true", default=None, help="a reset ends the guest, which is exit code 3")
     p.add_argument("--quiet", action="store_true", default=None, help="no '[mw] ' lines and no report at power-off")
 
@@ -78,11 +80,11 @@ def parser():
         return commands.add_parser(name, description=text, help=brief, epilog=epilog, allow_abbrev=False,
                                    formatter_class=argparse.RawDescriptionHelpFormatter)
 
-    run = command("run", RUN_HELP, "start a guest under QEMU", RUN_EPILOG)
+    run = command("run", RUN_HELP, "start guests under QEMU", RUN_EPILOG)
     add_guest_options(run)
     run.add_argument("--machine", metavar="M", help="QEMU machine: virt, with GICv3 (virt)")
     run.add_argument("--cpu", metavar="TYPE", help="QEMU cpu; 'max' wants 'max,pauth-impdef=on' (cortex-a57)")
-    run.add_argument("--ram", metavar="SIZE", type=typed(options.size), help="machine RAM (guest RAM + 256M)")
+    run.add_argument("--ram", metavar="SIZE", type=typed(options.size), help="machine RAM (guest RAM + 256M, more with several guests)")
     run.add_argument("--icount", action="store_true", default=None, help="-icount shift=0,sleep=off")
     run.add_argument("--timeout", metavar="S", type=typed(options.seconds), help="end the run after S seconds")
     run.add_argument("--stats", metavar="FILE", help="write result and statistics as JSON")

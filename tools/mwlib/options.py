@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from .common import BLOCK, BUILD, GIB, KIB, MIB, Refusal, show_size
 
 MAX_CORES = 32  # MAX_CORES of lib/types.h: the hypervisor's tables are sized by it
+MAX_GUESTS = 16  # MAX_GUESTS of lib/types.h
 MACHINES = ("virt",)
 IDENTITIES = ("meanwhile", "kvm", "none")
 GRANULES = (4 * KIB, 2 * MIB)
@@ -39,7 +40,7 @@ class Guest:
 class Machine:
     machine: str = "virt"
     cpu: str = "cortex-a57"
-    ram: int = 0  # 0: the guests' RAM and 256 MiB
+    ram: int = 0  # 0: the guests' RAM and 256 MiB, more with several
     helpers: int = 1
     cores: int = 0  # 0: as many as vCPUs and helpers need
     icount: bool = False
@@ -165,6 +166,12 @@ def check_guest(guest):
         raise Refusal(f"{who}: populate-granule: {show_size(guest.populate_granule)} is neither 4K nor 2M")
 
 
+def own_ram(guest):
+    """What the machine needs for a guest beside its RAM: its kernel and initrd as they were loaded, and ready frames for
+    each vCPU. The 256 MiB of a machine with one guest have room for that of the first."""
+    return (64 + 20 * guest.cpus) * MIB
+
+
 def check_machine(machine, guests):
     if machine.machine not in MACHINES:
         raise Refusal(f"machine '{machine.machine}' is not supported yet: {', '.join(MACHINES)}")
@@ -175,7 +182,7 @@ def check_machine(machine, guests):
         raise Refusal(f"more cores than the machine has: {asked} on {machine.cores}")
     if machine.cores > MAX_CORES:
         raise Refusal(f"more cores than the hypervisor is built for: {max(machine.cores, needed)}, at most {MAX_CORES}")
-    machine.ram = machine.ram or sum(g.memory for g in guests) + 256 * MIB
+    machine.ram = machine.ram or sum(g.memory for g in guests) + 256 * MIB + sum(map(own_ram, guests[1:]))
     if machine.ram % BLOCK:
         raise Refusal(f"ram: {show_size(machine.ram)} is not a multiple of 2M")
 
@@ -186,8 +193,8 @@ def resolve(args, interactive):
     if args.config is not None:
         guests = read_config(args.config, machine)
     guests = guests or [Guest()]
-    if len(guests) > 1:
-        raise Refusal(f"{args.config} describes {len(guests)} guests: this version runs one")
+    if len(guests) > MAX_GUESTS:
+        raise Refusal(f"{args.config} describes {len(guests)} guests: the hypervisor is built for {MAX_GUESTS}")
 
     given = {k.replace("_", "-"): v for k, v in vars(args).items() if v is not None}
     extra = given.pop("qemu-arg", [])
@@ -209,5 +216,9 @@ def resolve(args, interactive):
             if path and not os.path.exists(path):
                 hint = {DEFAULT_KERNEL: " (mw setup fetches it)", DEFAULT_INITRD: " (make builds it)"}.get(path, "")
                 raise Refusal(f"{what}: no such file: {path}{hint}")
+    names = [guest.name for guest in guests]
+    for name in names:
+        if names.count(name) > 1:
+            raise Refusal(f"guest name '{name}' is given twice: each guest needs a name of its own")
     check_machine(machine, guests)
     return machine, guests

@@ -29,6 +29,8 @@ __all__ = ["interactive", "run"]
 QEMU = "qemu-system-aarch64"
 EXIT_CODES = {"off": EXIT_OFF, "panic": EXIT_PANIC, "refused": EXIT_GUEST, "destroyed": EXIT_GUEST, "reset": EXIT_GUEST,
               "error": EXIT_ERROR, "timeout": EXIT_TIMEOUT, "interrupted": EXIT_INTERRUPTED}
+# How a guest can end other than by SYSTEM_OFF. With several guests the result is that of the first kind there is.
+ENDINGS = {"refused": "was refused", "destroyed": "was destroyed", "reset": "asked for a reset, which nobody serves"}
 HIGH_WATER = 64 << 10  # bytes held for a slow reader before the guest's UART has to wait
 # A pipe that select() calls writable has room for this much (PIPE_BUF, pipe(7)), so such a write does not block.
 SAFE_WRITE = select.PIPE_BUF
@@ -255,11 +257,11 @@ def judge(ended, reason, rep):
         if rep.result == report.OFF and statuses and all(s == "off" for s in statuses):
             return "off", ""
         if rep.result == report.ENDED:
-            for status, words in (("refused", "was refused"), ("destroyed", "was destroyed"),
-                                  ("reset", "asked for a reset, which nobody serves")):
-                for g in rep.guests:
-                    if g["status"] == status:
-                        return status, f"guest '{g['name']}' {words}" + (f": {g['reason']}" if g["reason"] else "")
+            for status in ENDINGS:
+                if status in statuses:
+                    return status, "; ".join(f"guest '{g['name']}' {ENDINGS[g['status']]}"
+                                             + (f": {g['reason']}" if g["reason"] else "")
+                                             for g in rep.guests if g["status"] in ENDINGS)
     if reason is None:
         return "error", "QEMU ended by itself"
     return "error", f"the machine stopped ({reason}) without a result from the hypervisor"
@@ -281,7 +283,7 @@ def run(machine, hypervisor, image):
         write_stats(machine.stats, report.Report(b"", 0).stats("error", "the run has not ended"))
     with Input() as user:
         if user.raw and not machine.quiet:
-            say("Ctrl-A x ends the machine; Ctrl-C goes to the guest")
+            say("Ctrl-A x ends the machine, Ctrl-] m opens the hypervisor's monitor; Ctrl-C goes to the guest")
         machinery = Run(machine, image, user)
         try:
             code = machinery.go()

@@ -21,7 +21,7 @@ PACKAGES = (
     # the machine
     "qemu-system-arm", "device-tree-compiler",
     # the tests
-    "libcmocka-dev", "libfdt-dev", "python3-pytest", "python3-pexpect", "cpio",
+    "libcmocka-dev", "libfdt-dev", "python3-pytest", "python3-pexpect", "cpio", "dt-schema",
     # the checks
     "clang", "clang-format", "clang-tidy", "pyflakes3",
 )
