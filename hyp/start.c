@@ -124,7 +124,7 @@ static void run_vcpu(struct core *c)
     gic_enable_ppi(PPI_MAINTENANCE);
     gic_enable_ppi(PPI_VTIMER);
     gic_enable_ppi(PPI_PTIMER);
-    vcpu_settle(v);
+    (void)vcpu_settle(v);
     if (v->index == 0)
         v->vm->stats->filled_before_start = (uint64_t)atomic_load(&v->vm->stats->touched);
     if (!report.first_guest_ticks)
