@@ -35,14 +35,15 @@ TARGET := $(if $(findstring clang,$(notdir $(firstword $(CC)))),--target=aarch64
 COMPILER_HEADERS = $(shell $(CC) -print-file-name=include 2>/dev/null)
 
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Werror
-FREESTANDING = $(TARGET) -march=armv8-a -mgeneral-regs-only -mstrict-align -mno-outline-atomics -ffreestanding \
+# Errata 835769 and 843419 of Cortex-A53 are the compiler's and the linker's to avoid.
+FREESTANDING = $(TARGET) -march=armv8-a -mfix-cortex-a53-835769 -mgeneral-regs-only -mstrict-align -mno-outline-atomics -ffreestanding \
 	-fno-common -O2 -g -nostdinc -I. -isystem lib/libc -isystem $(COMPILER_HEADERS)
 CPPFLAGS = $(FREESTANDING) -isystem $(DEBIAN)/usr/include
 CFLAGS = -std=gnu17 $(WARNINGS) -fpie -fstack-protector-strong -mbranch-protection=standard
 # The image is one segment in the file: EL2 gives its parts their permissions itself (mm/el2map.c). Linkers that would
 # warn of that know the option.
 LDFLAGS = $(if $(shell $(LD) --help 2>/dev/null | grep no-warn-rwx),--no-warn-rwx-segments) \
-	-pie --no-dynamic-linker -z text -z max-page-size=4096 -z noexecstack -z norelro \
+	--fix-cortex-a53-843419 -pie --no-dynamic-linker -z text -z max-page-size=4096 -z noexecstack -z norelro \
 	--build-id=none --fatal-warnings
 LIBFDT := $(DEBIAN)/usr/lib/aarch64-linux-gnu/libfdt.a
 
