@@ -136,6 +136,8 @@ static void run_vcpu(struct core *c)
 void core_main(struct core *c)
 {
     sysreg_write(vtcr_el2, vtcr); /* TLB maintenance depends on its VS bit, on a helper too */
+    isb();
+    tlbi_alle1(); /* whatever ran at EL1 before us, under whatever VMID */
     if (!gic_core_init())
         panic("core %u: its redistributor is missing or does not wake", c->id);
     if (c->role == CORE_HELPER)
