@@ -6,7 +6,8 @@
 BUILD ?= build
 DEBIAN := build/debian/root
 ARGS ?=
-REPEAT ?= 20
+REPEAT ?= 50
+REPEAT_LINUX ?= 10
 # Debian's python3 is the one that has pytest, whatever comes first in PATH.
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 
@@ -34,14 +35,15 @@ TARGET := $(if $(findstring clang,$(notdir $(firstword $(CC)))),--target=aarch64
 COMPILER_HEADERS = $(shell $(CC) -print-file-name=include 2>/dev/null)
 
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wundef -Werror
-FREESTANDING = $(TARGET) -march=armv8-a -mgeneral-regs-only -mstrict-align -mno-outline-atomics -ffreestanding \
+# Errata 835769 and 843419 of Cortex-A53 are the compiler's and the linker's to avoid.
+FREESTANDING = $(TARGET) -march=armv8-a -mfix-cortex-a53-835769 -mgeneral-regs-only -mstrict-align -mno-outline-atomics -ffreestanding \
 	-fno-common -O2 -g -nostdinc -I. -isystem lib/libc -isystem $(COMPILER_HEADERS)
 CPPFLAGS = $(FREESTANDING) -isystem $(DEBIAN)/usr/include
 CFLAGS = -std=gnu17 $(WARNINGS) -fpie -fstack-protector-strong -mbranch-protection=standard
 # The image is one segment in the file: EL2 gives its parts their permissions itself (mm/el2map.c). Linkers that would
 # warn of that know the option.
 LDFLAGS = $(if $(shell $(LD) --help 2>/dev/null | grep no-warn-rwx),--no-warn-rwx-segments) \
-	-pie --no-dynamic-linker -z text -z max-page-size=4096 -z noexecstack -z norelro \
+	--fix-cortex-a53-843419 -pie --no-dynamic-linker -z text -z max-page-size=4096 -z noexecstack -z norelro \
 	--build-id=none --fatal-warnings
 LIBFDT := $(DEBIAN)/usr/lib/aarch64-linux-gnu/libfdt.a
 
@@ -139,7 +141,7 @@ $(foreach program,$(UNIT:$(BUILD)/unit/%=%),$(eval $(call unit_rule,$(program)))
 AGAIN = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 PYTEST = $(PYTHON) -B -m pytest -p no:cacheprovider
 
-.PHONY: all run test soak bench check format setup clean distclean help
+.PHONY: all run test soak bench check format setup kernels clean distclean help
 all: setup
 	$(AGAIN) image
 
@@ -147,13 +149,13 @@ run: setup
 	$(AGAIN) image demo >&2
 	@$(PYTHON) tools/mw run $(ARGS)
 
-test: setup
+test: kernels
 	$(AGAIN) image guests demo unit
 	@$(PYTEST) tests $(ARGS)
 
-soak: setup
+soak: kernels
 	$(AGAIN) image guests demo unit
-	@$(PYTEST) tests --soak --repeat $(REPEAT) -m 'racy or slow' $(ARGS)
+	@$(PYTEST) tests --soak --repeat $(REPEAT) --repeat-linux $(REPEAT_LINUX) -m 'racy or slow' -v $(ARGS)
 
 bench: setup
 	$(AGAIN) image guests demo
@@ -168,14 +170,14 @@ FORMATTED = $(wildcard $(foreach folder,$(LAYERS) lib/libc tests/guest tests/gue
 format:
 	clang-format -i $(FORMATTED)
 
-# mw setup needs python3 itself, and everything else it brings.
-setup:
+# mw setup needs python3 itself, and everything else it brings; `kernels` are for the tests alone.
+setup kernels:
 	@command -v $(PYTHON) >/dev/null || tools/bootstrap python3
-	@$(PYTHON) tools/mw setup
+	@$(PYTHON) tools/mw setup $(if $(filter kernels,$@),--kernels)
 
 # Keeps what was fetched; distclean does not.
 clean:
-	@test ! -d $(BUILD) || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name debian -exec rm -rf {} +
+	@test ! -d $(BUILD) || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name debian ! -name kernels -exec rm -rf {} +
 
 distclean:
 	rm -rf $(BUILD)
@@ -186,7 +188,7 @@ help:
 	@echo 'make test       all tests; ARGS= goes to pytest'
 	@echo 'make check      format, lint, include arrows, gcc and clang builds'
 	@echo 'make format     apply the format that check wants'
-	@echo 'make soak       the racy and the slow tests, REPEAT=$(REPEAT) times'
+	@echo 'make soak       the racy and the slow tests, REPEAT=$(REPEAT) times, with Linux REPEAT_LINUX=$(REPEAT_LINUX)'
 	@echo 'make bench      the figures'
 	@echo 'make clean      remove what was built; make distclean also what was fetched'
 	@echo

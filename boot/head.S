@@ -30,8 +30,13 @@ _start:
 
     .text
 
-/* dc OP over [x9, x10) by the smallest line of the system. Clobbers x9, x11, x12. */
+/*
+ * dc OP over [x9, x10) by the smallest line of the system. Clobbers x9, x11, x12. With the MMU off stores go to Device
+ * memory, and with those maintenance is not ordered but by a barrier (DDI 0487, "Ordering and completion of data and
+ * instruction cache instructions").
+ */
 .macro CACHE_RANGE op
+    dsb     sy
     mrs     x11, ctr_el0
     ubfx    x11, x11, #16, #4
     mov     x12, #4

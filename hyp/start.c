@@ -128,7 +128,7 @@ static void run_vcpu(struct core *c)
     gic_enable_ppi(PPI_PTIMER);
     if (c == &cores[0])
         console_start();
-    vcpu_settle(v);
+    (void)vcpu_settle(v);
     if (v->index == 0)
         v->vm->stats->filled_before_start = (uint64_t)atomic_load(&v->vm->stats->touched);
     if (!report.first_guest_ticks)
@@ -140,6 +140,8 @@ static void run_vcpu(struct core *c)
 void core_main(struct core *c)
 {
     sysreg_write(vtcr_el2, vtcr); /* TLB maintenance depends on its VS bit, on a helper too */
+    isb();
+    tlbi_alle1(); /* whatever ran at EL1 before us, under whatever VMID */
     if (!gic_core_init())
         panic("core %u: its redistributor is missing or does not wake", c->id);
     firmware_core_init();

@@ -9,6 +9,7 @@
 #include "lib/log.h"
 #include "pv/smccc.h"
 #include "vcpu/abort.h"
+#include "vcpu/context.h"
 #include "vcpu/inject.h"
 #include "vcpu/irq.h"
 #include "vcpu/power.h"
@@ -17,9 +18,11 @@
 /* Something happened to this vCPU that its guest must not run past: its end, CPU_OFF, an interrupt. */
 static NOINLINE void news(struct vcpu *v)
 {
-    if (atomic_load_explicit(&v->unsettled, memory_order_relaxed))
-        vcpu_settle(v);
+    bool afresh = atomic_load_explicit(&v->unsettled, memory_order_relaxed) && vcpu_settle(v);
+
     vgic_sync(v);
+    if (afresh)
+        vcpu_enter(v->frame); /* the way out of a hypercall would leave it x19 to x29 of its earlier life */
 }
 
 /* Two words are all that a usual exit looks at on its way back. */

@@ -46,22 +46,35 @@ static inline void wfi(void)
     __asm__ volatile("dsb sy\n\twfi" : : : "memory");
 }
 
-/* Invalidate what stage 2 alone cached for one IPA of the current VMID, all cores (D8.14). */
+/*
+ * TLB maintenance that other cores have to follow. Each is done twice: on Cortex-A76 up to r3p0 (erratum 1286807) and
+ * A55 (2441007) a DSB may end before every access through the old translation has, unless the TLBI before it is the
+ * second. Nowhere is this frequent enough to tell those cores apart.
+ */
+#define TLBI_TWICE(op) "tlbi " op "\n\tdsb ish\n\ttlbi " op
+
+/* Invalidate what stage 2 alone cached for one IPA of the current VMID, all cores (D8.17). */
 static inline void tlbi_ipas2e1is(ipa_t a)
 {
-    __asm__ volatile("tlbi ipas2e1is, %0" : : "r"(a.v >> PAGE_SHIFT) : "memory");
+    __asm__ volatile(TLBI_TWICE("ipas2e1is, %0") : : "r"(a.v >> PAGE_SHIFT) : "memory");
 }
 
 /* Invalidate stage 1 and the combined stage 1 and 2 entries of the current VMID, all cores. */
 static inline void tlbi_vmalle1is(void)
 {
-    __asm__ volatile("tlbi vmalle1is" : : : "memory");
+    __asm__ volatile(TLBI_TWICE("vmalle1is") : : : "memory");
 }
 
 /* Invalidate everything of the current VMID, both stages, all cores. */
 static inline void tlbi_vmalls12e1is(void)
 {
-    __asm__ volatile("tlbi vmalls12e1is" : : : "memory");
+    __asm__ volatile(TLBI_TWICE("vmalls12e1is") : : : "memory");
+}
+
+/* Invalidate everything of EL1 and EL0, whatever the VMID, on this core: TLBs are UNKNOWN before (D8.16, reset). */
+static inline void tlbi_alle1(void)
+{
+    __asm__ volatile("tlbi alle1\n\tdsb nsh" : : : "memory");
 }
 
 /* Which address space the maintenance above is for: VTTBR_EL2. Returns the one that was current. */
@@ -103,11 +116,12 @@ static inline void dcache_clean_inval_poc(const volatile void *p, size_t bytes)
 
 /*
  * Make instruction fetches see what was written to a frame. By VA only where the instruction cache is PIPT: with a
- * VIPT one (Cortex-A53) the guest's alias may sit in another set, so all of it goes (DDI 0487 D7.5.9).
+ * VIPT one (Cortex-A53) the guest's alias may sit in another set, so all of it goes (DDI 0487 D7.5.9.13). So it does
+ * for a block: one broadcast that costs the others some refills, in place of 32,768 of them.
  */
 static inline void icache_inval(const volatile void *p, size_t bytes)
 {
-    if (field_get(CTR_L1IP, sysreg_read(ctr_el0)) == CTR_L1IP_PIPT) {
+    if (bytes <= PAGE_SIZE && field_get(CTR_L1IP, sysreg_read(ctr_el0)) == CTR_L1IP_PIPT) {
         uint64_t line = UINT64_C(4) << field_get(FIELD(3, 0), sysreg_read(ctr_el0));
         uint64_t end = (uint64_t)(uintptr_t)p + bytes;
 
@@ -148,11 +162,18 @@ static inline uint64_t ticks_ns(uint64_t ticks)
  */
 static inline uint64_t at_s1e1r(uint64_t far)
 {
-    uint64_t saved = sysreg_read(par_el1);
-    uint64_t par;
+    uint64_t saved, par;
 
-    __asm__ volatile("at s1e1r, %0\n\tisb" : : "r"(far) : "memory");
-    par = sysreg_read(par_el1);
+    /* The DMBs: a read of PAR_EL1 close to a load from Device memory may hang a Cortex-A77 (erratum 1508412). */
+    __asm__ volatile("dmb sy\n\t"
+                     "mrs %0, par_el1\n\t"
+                     "at s1e1r, %2\n\t"
+                     "isb\n\t"
+                     "mrs %1, par_el1\n\t"
+                     "dmb sy"
+                     : "=&r"(saved), "=&r"(par)
+                     : "r"(far)
+                     : "memory");
     sysreg_write(par_el1, saved);
     return par;
 }

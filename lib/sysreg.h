@@ -7,14 +7,18 @@
 
 #include "lib/bits.h"
 
-#define sysreg_read(reg)                              \
+/* Two steps each: what is a macro below is replaced before it becomes text. */
+#define sysreg_read(reg) sysreg_read_text(reg)
+#define sysreg_write(reg, value) sysreg_write_text(reg, value)
+
+#define sysreg_read_text(reg)                         \
     ({                                                \
         uint64_t v_;                                  \
         __asm__ volatile("mrs %0, " #reg : "=r"(v_)); \
         v_;                                           \
     })
 
-#define sysreg_write(reg, value)                                       \
+#define sysreg_write_text(reg, value)                                  \
     do {                                                               \
         uint64_t w_ = (value);                                         \
         __asm__ volatile("msr " #reg ", %x0" : : "rZ"(w_) : "memory"); \
@@ -40,6 +44,16 @@
 #define ICH_ELRSR_EL2 S3_4_C12_C11_5
 #define ICH_VMCR_EL2 S3_4_C12_C11_7
 
+/* Traps and virtual state of later extensions, by encoding. */
+#define HCRX_EL2 S3_4_C1_C2_2
+#define HFGRTR_EL2 S3_4_C1_C1_4
+#define HFGWTR_EL2 S3_4_C1_C1_5
+#define HFGITR_EL2 S3_4_C1_C1_6
+#define HDFGRTR_EL2 S3_4_C3_C1_4
+#define HDFGWTR_EL2 S3_4_C3_C1_5
+#define VSESR_EL2 S3_4_C5_C2_3
+#define VDISR_EL2 S3_4_C12_C1_1
+
 /* CurrentEL */
 #define CURRENTEL_EL FIELD(3, 2)
 
@@ -59,8 +73,11 @@
 #define HCR_TIDCP BIT(20)
 #define HCR_TACR BIT(21)
 #define HCR_RW BIT(31)
+#define HCR_TLOR BIT(35)
+#define HCR_TERR BIT(36)
 #define HCR_APK BIT(40)
 #define HCR_API BIT(41)
+#define HCR_TID5 BIT(58)
 
 /* SCTLR_EL1 and SCTLR_EL2 (D19.2.118, D19.2.119) */
 #define SCTLR_M BIT(0)
@@ -139,8 +156,11 @@
 
 /* ID registers */
 #define ID_AA64MMFR0_PARANGE FIELD(3, 0)
+#define ID_AA64MMFR0_FGT FIELD(59, 56)
 #define ID_AA64MMFR1_VH FIELD(11, 8)
 #define ID_AA64MMFR1_PAN FIELD(23, 20)
+#define ID_AA64MMFR1_HCX FIELD(43, 40)
+#define ID_AA64PFR0_RAS FIELD(31, 28)
 #define ID_AA64PFR0_SVE FIELD(35, 32)
 #define ID_AA64PFR1_MTE FIELD(11, 8)
 #define ID_AA64PFR1_SME FIELD(27, 24)

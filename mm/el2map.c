@@ -190,7 +190,7 @@ void el2map_seal(void)
     for (uint64_t va = from; va < to; va += PAGE_SIZE)
         *entry(va, 3) |= PTE_AP_RO;
     dsb_ishst();
-    __asm__ volatile("tlbi alle2is" : : : "memory");
+    __asm__ volatile(TLBI_TWICE("alle2is") : : : "memory");
     dsb_ish();
     isb();
 }

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What all tests share: the launcher as a function, the images, and the options of `make soak`.
 
-Marks: `racy` runs --repeat times, `slow` only with --soak.
+Marks: `racy` runs --repeat times (those of tests/linux --repeat-linux times), `slow` only with --soak, and then as often
+if it is both.
 """
 
 import json
@@ -15,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / "build"
+LINUX = ROOT / "tests" / "linux"
 MW = [sys.executable, str(ROOT / "tools" / "mw")]
 
 sys.path.insert(0, str(ROOT / "tools"))
@@ -22,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 def pytest_addoption(parser):
     parser.addoption("--repeat", type=int, default=1, help="run each test marked racy this many times")
+    parser.addoption("--repeat-linux", type=int, default=None, help="the same for tests/linux (default: --repeat)")
     parser.addoption("--soak", action="store_true", help="also run the tests marked slow")
 
 
@@ -32,6 +35,8 @@ def pytest_configure(config):
 
 def pytest_generate_tests(metafunc):
     repeat = metafunc.config.getoption("repeat")
+    if LINUX in metafunc.definition.path.parents:
+        repeat = metafunc.config.getoption("repeat_linux") or repeat
     if repeat > 1 and metafunc.definition.get_closest_marker("racy"):
         metafunc.fixturenames.append("repetition")
         metafunc.parametrize("repetition", range(repeat))
@@ -90,6 +95,15 @@ def debian_kernel():
     path = BUILD / "debian" / "vmlinuz"
     assert path.exists(), f"{path} is missing: tools/mw setup"
     return path
+
+
+@pytest.fixture(scope="session")
+def more_kernels():
+    """{"rt": path, "6.12": path}: kernels that only tests start."""
+    paths = {name: BUILD / "kernels" / name / "vmlinuz" for name in ("rt", "6.12")}
+    for path in paths.values():
+        assert path.exists(), f"{path} is missing: tools/mw setup --kernels"
+    return paths
 
 
 @pytest.fixture(scope="session")

@@ -15,12 +15,29 @@ struct frame *core_frame(const struct core *c)
 
 /*
  * Every exit there is, and why (DDI 0487 D19.2.48): stage-2 aborts; physical interrupts; SMC, which must not reach the
- * firmware; ID registers, which tell of nothing the guest does not have; the implementation's own registers. WFI and WFE
- * stay with the guest: its core has nobody else to run.
+ * firmware; ID registers, which tell of nothing the guest does not have; the registers of what it does not have (error
+ * records, LORegions, tags) and the implementation's own. WFI and WFE stay with the guest: its core has nobody else to
+ * run. FWB stays 0: doc/caches-and-barriers.md.
  */
 #define HCR_GUEST                                                                                           \
     (HCR_VM | HCR_SWIO | HCR_PTW | HCR_FMO | HCR_IMO | HCR_AMO | HCR_FB | HCR_BSU_IS | HCR_TID3 | HCR_TSC | \
-     HCR_TIDCP | HCR_TACR | HCR_RW | HCR_API | HCR_APK)
+     HCR_TIDCP | HCR_TACR | HCR_RW | HCR_TLOR | HCR_TERR | HCR_API | HCR_APK | HCR_TID5)
+
+/* Controls of later extensions, UNKNOWN after a reset: the guest is shown none of them, and they trap or do nothing. */
+static void extensions_off(void)
+{
+    if (field_get(ID_AA64MMFR0_FGT, sysreg_read(id_aa64mmfr0_el1))) {
+        sysreg_write(HFGRTR_EL2, 0);
+        sysreg_write(HFGWTR_EL2, 0);
+        sysreg_write(HFGITR_EL2, 0);
+        sysreg_write(HDFGRTR_EL2, 0);
+        sysreg_write(HDFGWTR_EL2, 0);
+    }
+    if (field_get(ID_AA64MMFR1_HCX, sysreg_read(id_aa64mmfr1_el1)))
+        sysreg_write(HCRX_EL2, 0);
+    if (field_get(ID_AA64PFR0_RAS, sysreg_read(id_aa64pfr0_el1)))
+        sysreg_write(VSESR_EL2, 0); /* what a virtual SError says of itself */
+}
 
 void context_hw_init(const struct vcpu *v, uint64_t vtcr)
 {
@@ -29,13 +46,14 @@ void context_hw_init(const struct vcpu *v, uint64_t vtcr)
     sysreg_write(vtcr_el2, vtcr);
     sysreg_write(vttbr_el2, v->vm->s2.vttbr);
     /* FP and SIMD are the guest's; SVE, SME, AMU and trace it does not have. */
-    sysreg_write(cptr_el2, (CPTR_RES1 & ~CPTR_TFP) | CPTR_TZ | CPTR_TSM | CPTR_TTA);
+    sysreg_write(cptr_el2, (CPTR_RES1 & ~CPTR_TFP) | CPTR_TZ | CPTR_TSM | CPTR_TTA | CPTR_TAM);
     /* No PMU, no statistical profiling; debug registers are its own, the vCPU never leaves the core. */
     sysreg_write(mdcr_el2, mdcr | MDCR_TPM | MDCR_TPMCR | MDCR_TPMS | MDCR_TTRF);
     sysreg_write(hstr_el2, 0);
     /* Both EL1 timers are the guest's; their interrupts come through EL2 (vcpu/irq.c). */
     sysreg_write(cnthctl_el2, CNTHCTL_EL1PCTEN | CNTHCTL_EL1PCEN);
     sysreg_write(cntvoff_el2, 0);
+    extensions_off();
     sysreg_write(vpidr_el2, sysreg_read(midr_el1));
     sysreg_write(vmpidr_el2, vcpu_mpidr(v->index));
     sysreg_write(hcr_el2, HCR_GUEST);
@@ -125,6 +143,8 @@ static void reset_keys(void)
 void context_reset(struct vcpu *v, uint64_t entry, uint64_t context)
 {
     sysreg_write(hcr_el2, sysreg_read(hcr_el2) & ~HCR_VSE);
+    if (field_get(ID_AA64PFR0_RAS, sysreg_read(id_aa64pfr0_el1)))
+        sysreg_write(VDISR_EL2, 0); /* DISR_EL1 as the guest's ESB writes it */
     sysreg_write(sctlr_el1, SCTLR_EL1_RESET);
     sysreg_write(ttbr0_el1, 0);
     sysreg_write(ttbr1_el1, 0);
@@ -134,6 +154,8 @@ void context_reset(struct vcpu *v, uint64_t entry, uint64_t context)
     sysreg_write(vbar_el1, 0);
     sysreg_write(cpacr_el1, 0);
     sysreg_write(contextidr_el1, 0);
+    sysreg_write(afsr0_el1, 0);
+    sysreg_write(afsr1_el1, 0);
     sysreg_write(esr_el1, 0);
     sysreg_write(far_el1, 0);
     sysreg_write(elr_el1, 0);
@@ -159,6 +181,7 @@ void context_reset(struct vcpu *v, uint64_t entry, uint64_t context)
     v->frame->x[0] = context;
     sysreg_write(elr_el2, entry);
     sysreg_write(spsr_el2, SPSR_M_EL1H | SPSR_DAIF);
+    isb(); /* no walk by the old registers once the TLB is empty (D8.17) */
     /* Whatever stage 1 of an earlier life left in the TLB under this VMID. */
     tlbi_vmalle1is();
     dsb_ish();

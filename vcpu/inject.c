@@ -89,4 +89,5 @@ void inject_external_abort(uint64_t esr)
 void inject_serror(void)
 {
     sysreg_write(hcr_el2, sysreg_read(hcr_el2) | HCR_VSE);
+    isb(); /* an ERET may read HCR_EL2 before it synchronizes (D24.1.2.2) */
 }

@@ -124,22 +124,27 @@ static void start(struct vcpu *v)
     vgic_cpu_hw_init(v);
 }
 
-void vcpu_settle(struct vcpu *v)
+bool vcpu_settle(struct vcpu *v)
 {
+    bool afresh = false;
+
     /* Cleared before the look: what comes later sets it again. */
     atomic_exchange_explicit(&v->unsettled, 0, memory_order_acquire);
     while (at_rest(v)) {
         /* Acquire: entry and context, which the winner wrote before. A guest that ended starts nothing any more. */
         uint32_t state = atomic_load_explicit(&v->vm->ending, memory_order_acquire);
 
-        if (state == VM_RESETTING)
+        if (state == VM_RESETTING) {
             vm_reset_stop(v);
-        else if (state == VM_ENDED && !v->gone)
+        } else if (state == VM_ENDED && !v->gone) {
             vcpu_retire(v);
-        else if (state == VM_RUNNING && !paused(v) &&
-                 atomic_load_explicit(&v->power, memory_order_acquire) == VCPU_ON_PENDING)
+        } else if (state == VM_RUNNING && !paused(v) &&
+                   atomic_load_explicit(&v->power, memory_order_acquire) == VCPU_ON_PENDING) {
             start(v);
-        else
+            afresh = true;
+        } else {
             rest(v);
+        }
     }
+    return afresh;
 }

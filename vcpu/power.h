@@ -41,8 +41,11 @@ void vm_end(struct vm *vm, enum report_guest_status status, const char *reason);
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 
-/* Own core: called before a return to the guest. Waits for CPU_ON while the vCPU is off; parks it when the guest ended. */
-void vcpu_settle(struct vcpu *v); /* has to be called when v->unsettled is set */
+/*
+ * Own core: called before a return to the guest when v->unsettled is set. Waits for CPU_ON while the vCPU is off; parks it
+ * when the guest ended. True: it begins a new life, so all its registers are in the frame now (vcpu_enter()).
+ */
+bool vcpu_settle(struct vcpu *v);
 
 /* Boot core, at start: who is told that a guest has ended. When it was the last one, the call does not return. */
 void power_on_end(void (*fn)(struct vm *vm, bool last));

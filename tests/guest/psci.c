@@ -216,6 +216,8 @@ static void second_cpu(void)
             return;
     }
     pass("on and off again");
+    /* PSCI leaves them open; natively they may be anything. */
+    check(!under_meanwhile() || s->kept == 0, "no register of an earlier life", "bits %lx", s->kept);
 }
 
 void guest_main(void)

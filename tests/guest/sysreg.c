@@ -62,6 +62,8 @@ ACCESSORS(zcr, S3_0_C1_C2_0)
 ACCESSORS(rgsr, S3_0_C1_C0_5)
 ACCESSORS(trfcr, S3_0_C1_C2_1)
 ACCESSORS(pmscr, S3_0_C9_C9_0)
+ACCESSORS(errselr, S3_0_C5_C3_1)
+ACCESSORS(lorc, S3_0_C10_C4_3)
 ACCESSORS(mdscr, S2_0_C0_C2_2)
 ACCESSORS(bcr0, S2_0_C0_C0_5)
 ACCESSORS(wvr0, S2_0_C0_C0_6)
@@ -100,6 +102,8 @@ static const struct reg regs[] = {
     ENTRY("RGSR_EL1", rgsr, UNDEF, UNDEF, true),
     ENTRY("TRFCR_EL1", trfcr, UNDEF, UNDEF, true),
     ENTRY("PMSCR_EL1", pmscr, UNDEF, UNDEF, true),
+    ENTRY("ERRSELR_EL1", errselr, UNDEF, UNDEF, true),
+    ENTRY("LORC_EL1", lorc, UNDEF, UNDEF, true),
     ENTRY("MDSCR_EL1", mdscr, EITHER, EITHER, true),
     ENTRY("DBGBCR0_EL1", bcr0, EITHER, EITHER, true),
     ENTRY("DBGWVR0_EL1", wvr0, EITHER, EITHER, true),

@@ -10,6 +10,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
+pytestmark = pytest.mark.racy  # `make soak` runs each several times
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Without `quiet`: what the kernel has to say is part of the test.
 LOUD = "console=ttyAMA0 cryptomgr.notests"
@@ -52,7 +54,6 @@ def population(done, cpus, helpers):
         assert guest["faults"]["fast"] > 0
 
 
-@pytest.mark.racy
 @pytest.mark.parametrize("cpus", [1, 2, 4])
 @pytest.mark.parametrize("helpers", [0, 1])
 def test_demo(mw, debian_kernel, demo_initrd, cpus, helpers):
@@ -143,7 +144,6 @@ def contents(n):
     return b"".join(b"%d\n" % i for i in range(n, n + COUNT)) * REPEATS
 
 
-@pytest.mark.racy
 def test_checksums(mw, debian_kernel, initramfs):
     """30 MiB written and summed by two vCPUs at once, with a helper and without: the sums are the host's."""
     script = MOUNTS + rf"""

@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 MW = ROOT / "tools" / "mw"
 IMAGE = ROOT / "build" / "meanwhile.img"
+pytestmark = pytest.mark.racy  # all of them: whatever it is about, a guest on its own must come out the same each time
 CPUS = ["cortex-a53", "cortex-a57", "cortex-a72", "max,pauth-impdef=on"]
 
 
@@ -192,7 +193,6 @@ def test_evil(guest, cpus):
 # ---- interrupts and the UART
 
 
-@pytest.mark.racy
 @pytest.mark.parametrize("cpus, helpers", [(1, 0), (1, 1), (2, 0), (2, 1)])
 def test_irq(guest, cpus, helpers):
     done = guest("irq", "--cpus", cpus, "--helpers", helpers,
@@ -241,7 +241,6 @@ def checksums(done):
     return found
 
 
-@pytest.mark.racy
 @pytest.mark.parametrize("cpus", [1, 2])
 def test_touch(guest, cpus):
     """Sparse, then dense, with a helper and without: the guest cannot tell, the statistics can."""
@@ -271,7 +270,6 @@ def test_touch(guest, cpus):
     assert machine["block_pages"] >= 0.95 * machine["touched_pages"]
 
 
-@pytest.mark.racy
 @pytest.mark.parametrize("granule", ["4K", "2M"])
 @pytest.mark.parametrize("helpers", [0, 1])
 def test_promote(mw, config, helpers, granule):

@@ -96,6 +96,8 @@ def parser():
 
     install = command("setup", SETUP_HELP, "install and fetch what is missing")
     install.add_argument("--check", action="store_true", help="change nothing; exit 2 if something is missing")
+    install.add_argument("--kernels", action="store_true",
+                         help="also collect the kernels that only tests start, into build/kernels/")
     return top
 
 
@@ -146,7 +148,7 @@ def main(argv):
             return cmd_run(args)
         if args.command == "pack":
             return cmd_pack(args)
-        return setup.run(args.check)
+        return setup.run(args.check, args.kernels)
     except Refusal as e:
         say(e)
         return EXIT_USAGE

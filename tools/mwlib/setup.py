@@ -5,6 +5,8 @@ The arm64 packages are never installed: apt reads the archive's arm64 index into
     build/debian/root/      the packages' files
     build/debian/vmlinuz    the kernel
     build/debian/busybox    the static busybox
+and, for the tests that start them (--kernels):
+    build/kernels/rt, 6.12  the boot files of Debian's -rt-arm64 kernel and of its newer one
 """
 
 import os
@@ -31,6 +33,11 @@ ARM64_PACKAGES = ("busybox-static", "libfdt-dev")
 
 DEBIAN = os.path.join(BUILD, "debian")
 STAMP = os.path.join(DEBIAN, "packages")  # what was unpacked, written last
+
+RT_META = "linux-image-rt-arm64"
+NEWER = r"linux-image-6\.12\.[0-9]+\+deb12-arm64"  # of bookworm-security: no package depends on the current one
+KERNELS = os.path.join(BUILD, "kernels")
+KERNELS_STAMP = os.path.join(KERNELS, "packages")
 LOG = os.path.join(BUILD, "setup.log")
 ENVIRONMENT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
@@ -111,6 +118,16 @@ class Arm64Index:
                           f" The end of {LOG}:\n{log_tail()}")
         return match[1]
 
+    def newest(self, pattern):
+        """The package of the highest version among those whose names match."""
+        out = subprocess.run(["apt-cache", *self.options, "pkgnames", "linux-image-"], capture_output=True, text=True,
+                             env=ENVIRONMENT, check=False).stdout
+        names = [n for n in out.split() if re.fullmatch(pattern, n)]
+        if not names:
+            raise Refusal(f"setup: apt finds no arm64 {pattern}: do the apt sources leave bookworm-security out?"
+                          f" The end of {LOG}:\n{log_tail()}")
+        return max(names, key=lambda n: [int(d) for d in re.findall(r"[0-9]+", n)])
+
     def download(self, packages):
         """The .deb files, by their packages' order."""
         if run_logged(["apt-get", *self.options, "download", *packages], "setup", cwd=self.folder) != 0:
@@ -144,18 +161,51 @@ def collect():
     os.rename(work, DEBIAN)
 
 
-def run(check_only=False):
+def boot_files(deb, folder):
+    """Unpacks a kernel's /boot, where vmlinuz is; a tenth of the package, and no test wants its modules."""
+    os.makedirs(folder)
+    line = 'dpkg-deb --fsys-tarfile "$1" | tar -x -C "$2" ./boot'
+    if run_logged(["bash", "-o", "pipefail", "-c", line, "setup", deb, folder], "setup") != 0:
+        raise Refusal(f"setup: cannot unpack {deb}; the end of {LOG}:\n{log_tail()}")
+    (image,) = [n for n in os.listdir(os.path.join(folder, "boot")) if n.startswith("vmlinuz-")]
+    os.symlink(f"boot/{image}", os.path.join(folder, "vmlinuz"))
+
+
+def collect_kernels():
+    """Fetches and unpacks the kernels that only tests start."""
+    work = KERNELS + ".new"
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(KERNELS, ignore_errors=True)
+    os.makedirs(work)
+    say("setup: collecting more of Debian's arm64 kernels, for the tests (about 150 MB)")
+    index = Arm64Index(os.path.join(work, "apt"))
+    index.update()
+    names = {"rt": index.dependency(RT_META, r"linux-image-[0-9]\S+-rt-arm64"), "6.12": index.newest(NEWER)}
+    debs = index.download(list(names.values()))
+    for folder, deb in zip(names, debs, strict=True):
+        boot_files(deb, os.path.join(work, folder))
+    shutil.rmtree(index.folder)
+    with open(os.path.join(work, "packages"), "w", encoding="utf-8") as f:
+        f.writelines(os.path.basename(d) + "\n" for d in debs)
+    os.rename(work, KERNELS)
+
+
+def run(check_only=False, kernels=False):
     if not shutil.which("apt-get") or not shutil.which("dpkg-query"):
         raise Refusal(f"setup: this is not a Debian system; install by hand: {' '.join(PACKAGES)}")
     missing = missing_packages()
+    absent = [] if os.path.exists(STAMP) else ["build/debian"]
+    absent += [] if not kernels or os.path.exists(KERNELS_STAMP) else ["build/kernels"]
     if check_only:
-        if missing or not os.path.exists(STAMP):
-            say(f"setup: missing: {' '.join(missing + ([] if os.path.exists(STAMP) else ['build/debian']))}")
+        if missing or absent:
+            say(f"setup: missing: {' '.join(missing + absent)}")
             return EXIT_USAGE
         return EXIT_OFF
     os.makedirs(BUILD, exist_ok=True)
     if missing:
         install(missing)
-    if not os.path.exists(STAMP):
+    if "build/debian" in absent:
         collect()
+    if "build/kernels" in absent:
+        collect_kernels()
     return EXIT_OFF

@@ -6,7 +6,7 @@ struct cpu_start cpu_starts[MAX_CPUS];
 
 _Static_assert(offsetof(struct cpu_start, stack) == 16 && offsetof(struct cpu_start, context) == 32 &&
                    offsetof(struct cpu_start, daif) == 48 && offsetof(struct cpu_start, spsel) == 64 &&
-                   offsetof(struct cpu_start, entered) == 72,
+                   offsetof(struct cpu_start, entered) == 72 && offsetof(struct cpu_start, kept) == 80,
                "start.S");
 
 int64_t cpu_on_by(uint64_t function, uint64_t affinity, unsigned cpu, void (*fn)(void *), void *arg)

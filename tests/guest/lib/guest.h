@@ -193,6 +193,7 @@ struct cpu_start {
     /* what the new CPU found when it was entered; written by start.S with the MMU off */
     uint64_t context, current_el, daif, sctlr, spsel;
     volatile uint64_t entered;
+    uint64_t kept; /* bits set in any of x19 to x30 */
 } __attribute__((aligned(64)));
 
 extern struct cpu_start cpu_starts[MAX_CPUS];

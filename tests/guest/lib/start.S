@@ -27,6 +27,18 @@ secondary_entry:
     stp     x0, x1, [x0, #32]               // context, current_el
     stp     x2, x3, [x0, #48]               // daif, sctlr
     str     x4, [x0, #64]                   // spsel
+    orr     x5, x19, x20
+    orr     x6, x21, x22
+    orr     x7, x23, x24
+    orr     x8, x25, x26
+    orr     x9, x27, x28
+    orr     x10, x29, x30
+    orr     x5, x5, x6
+    orr     x7, x7, x8
+    orr     x9, x9, x10
+    orr     x5, x5, x7
+    orr     x5, x5, x9
+    str     x5, [x0, #80]                   // kept
     mov     x5, #1
     str     x5, [x0, #72]                   // entered
     msr     daifset, #0xf
