@@ -53,16 +53,21 @@ static inline void wfi(void)
  */
 #define TLBI_TWICE(op) "tlbi " op "\n\tdsb ish\n\ttlbi " op
 
-/* Invalidate what stage 2 alone cached for one IPA of the current VMID, all cores (D8.17). */
-static inline void tlbi_ipas2e1is(ipa_t a)
+/* Invalidate what stage 2 alone cached for one IPA of the current VMID, this core (D8.17). */
+static inline void tlbi_ipas2e1(ipa_t a)
 {
-    __asm__ volatile(TLBI_TWICE("ipas2e1is, %0") : : "r"(a.v >> PAGE_SHIFT) : "memory");
+    __asm__ volatile("tlbi ipas2e1, %0" : : "r"(a.v >> PAGE_SHIFT) : "memory");
 }
 
-/* Invalidate stage 1 and the combined stage 1 and 2 entries of the current VMID, all cores. */
-static inline void tlbi_vmalle1is(void)
+/* Invalidate stage 1 and the combined stage 1 and 2 entries of the current VMID, this core. */
+static inline void tlbi_vmalle1(void)
 {
-    __asm__ volatile(TLBI_TWICE("vmalle1is") : : : "memory");
+    __asm__ volatile("tlbi vmalle1" : : : "memory");
+}
+
+static inline void dsb_nsh(void)
+{
+    __asm__ volatile("dsb nsh" : : : "memory");
 }
 
 /* Invalidate everything of the current VMID, both stages, all cores. */

@@ -112,17 +112,6 @@ static bool map_zero(struct s2 *s, struct s2_port *port, const struct s2_entry *
     }
 }
 
-/* Waits with whoever is filling it. False: it has changed meanwhile, look again. */
-static bool join(const struct s2_entry *e)
-{
-    struct s2_request *r = &requests[desc_large(e->desc) % REQUESTS_MAX];
-
-    atomic_fetch_or_explicit(&r->waiters, BIT(this_core()->id), memory_order_acq_rel);
-    /* Our name on the list before the look at the descriptor: pairs with the barrier in wake(). */
-    dmb_ish();
-    return atomic_load_explicit(e->slot, memory_order_acquire) == e->desc;
-}
-
 /* Asks for the page. The descriptor is IN_FLIGHT in our name, or somebody else changed it, when this returns. */
 static void enqueue(struct s2 *s, struct s2_port *port, const struct s2_entry *e, ipa_t at, bool write)
 {
@@ -140,8 +129,6 @@ static void enqueue(struct s2 *s, struct s2_port *port, const struct s2_entry *e
     r->ipa = at;
     r->level = e->level;
     r->write = write;
-    /* Added, not stored: somebody may have joined for the same page in this request's former life. */
-    atomic_fetch_or_explicit(&r->waiters, BIT(this_core()->id), memory_order_relaxed);
     atomic_store_explicit(&r->busy, true, memory_order_relaxed);
     if (!s2_begin(e->slot, e->desc, number)) {
         atomic_store_explicit(&r->busy, false, memory_order_relaxed);
@@ -167,6 +154,8 @@ static bool step(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint3
     *result = S2_RESUME;
     switch (desc_kind(e.desc, e.level)) {
     case DESC_PRESENT:
+        if (write && desc_writable(e.desc))
+            s2_forget_here(s, at); /* made so by another core: ours may not have noticed */
         return !write || desc_writable(e.desc) || s2_make_dirty(s, e.slot, e.desc, at);
     case DESC_ABSENT_ZERO:
         if (port->helper && map_zero(s, port, &e, at))
@@ -181,7 +170,7 @@ static bool step(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint3
     case DESC_IN_FLIGHT:
         *result = S2_WAIT;
         *queued = true;
-        return join(&e);
+        return true;
     case DESC_BUSY:
         *result = S2_BUSY;
         *queued = true;
@@ -209,4 +198,23 @@ enum s2_fault_result s2_fault(struct s2 *s, struct s2_port *port, ipa_t at, bool
         epoch_leave();
     } while (!settled);
     return result;
+}
+
+bool s2_wait_signal(struct s2 *s, ipa_t at)
+{
+    bool on_its_way = false;
+    struct s2_entry e;
+
+    epoch_enter();
+    e = s2_walk(s, at);
+    if (desc_kind(e.desc, e.level) == DESC_IN_FLIGHT) {
+        struct s2_request *r = &requests[desc_large(e.desc) % REQUESTS_MAX];
+
+        atomic_fetch_or_explicit(&r->waiters, BIT(this_core()->id), memory_order_acq_rel);
+        /* Our name on the list before the look at the descriptor: pairs with the barrier in wake(). */
+        dmb_ish();
+        on_its_way = atomic_load_explicit(e.slot, memory_order_acquire) == e.desc;
+    }
+    epoch_leave();
+    return on_its_way;
 }

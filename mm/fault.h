@@ -9,7 +9,7 @@
 
 enum s2_fault_result {
     S2_RESUME,    /* the guest may try again: the page is there now, or was already */
-    S2_WAIT,      /* somebody is at it; this core is signalled when it is done. Try again then */
+    S2_WAIT,      /* somebody is at it: try again after a while, or sleep as s2_wait_signal() says */
     S2_BUSY,      /* the descriptor is being replaced, which takes microseconds: try again, do not sleep */
     S2_MMIO,      /* `*mmio` is the kind of device */
     S2_NOWHERE,   /* external abort */
@@ -21,6 +21,13 @@ enum s2_fault_result {
  * after S2_WAIT or S2_BUSY; `*queued` is set when the fault needed more than a ready frame.
  */
 enum s2_fault_result s2_fault(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint32_t *mmio, bool *queued);
+
+/*
+ * After S2_WAIT, before the core sleeps: it will be signalled when the page at `at` is there. It must not acknowledge a
+ * signal before it sleeps. False: the page is not on its way any more, so look again instead. A core that only looks
+ * again and again costs nobody a signal.
+ */
+WARN_UNUSED bool s2_wait_signal(struct s2 *s, ipa_t at);
 
 /*
  * Where a fault lies. For a permission fault that is not on a stage-1 walk HPFAR_EL2 is UNKNOWN, so the guest's own

@@ -30,20 +30,19 @@ bool s2_map_ready(_Atomic uint64_t *slot, uint64_t desc)
     return true;
 }
 
-/* What the TLBs hold for one IPA: stage 2 by IPA, then the combined entries, which no IPA reaches (D8.14). */
-static void tlb_forget(const struct s2 *s, ipa_t at)
+void s2_forget_here(const struct s2 *s, ipa_t at)
 {
     uint64_t other = vttbr_switch(s->vttbr);
 
     dsb_ishst();
-    tlbi_ipas2e1is(at);
-    dsb_ish();
-    tlbi_vmalle1is();
-    dsb_ish();
+    tlbi_ipas2e1(at);
+    dsb_nsh();
+    tlbi_vmalle1(); /* the combined entries, which no IPA reaches (D8.14) */
+    dsb_nsh();
     vttbr_switch(other);
 }
 
-/* The same for all of a guest: 512 pages at once are cheaper that way than by IPA. */
+/* All that the TLBs of all cores hold of a guest, both stages: cheaper than 512 pages by IPA. */
 static void tlb_forget_all(const struct s2 *s)
 {
     uint64_t other = vttbr_switch(s->vttbr);
@@ -59,7 +58,7 @@ bool s2_make_dirty(const struct s2 *s, _Atomic uint64_t *slot, uint64_t desc, ip
     /* More permission needs no break-before-make (D8.14.1), but a TLB may hold the page as read-only for ever. */
     if (!swap(slot, desc, desc | DESC_S2AP_W))
         return false;
-    tlb_forget(s, at);
+    s2_forget_here(s, at);
     return true;
 }
 

@@ -17,7 +17,13 @@ WARN_UNUSED bool s2_begin(_Atomic uint64_t *slot, uint64_t old, uint32_t request
 void s2_complete(_Atomic uint64_t *slot, uint32_t request, uint64_t desc);
 WARN_UNUSED bool s2_map_ready(_Atomic uint64_t *slot, uint64_t desc);
 
-/* A clean page or block becomes writable; what the TLBs held of it is gone when this returns true. */
+/*
+ * What this core's TLB holds of a page goes. Others may hold it as read-only still: a write there faults, finds the page
+ * writable, and forgets it there. Signalling all cores for each page would cost more than these few faults.
+ */
+void s2_forget_here(const struct s2 *s, ipa_t at);
+
+/* A clean page or block becomes writable; what this core's TLB held of it is gone when this returns true. */
 WARN_UNUSED bool s2_make_dirty(const struct s2 *s, _Atomic uint64_t *slot, uint64_t desc, ipa_t at);
 
 /* One more page present in the level-3 table of `slot`. Returns how many there are now. */

@@ -9,7 +9,7 @@
 #include "vcpu/power.h"
 #include "vcpu/stolen.h"
 
-#define SPINS 64 /* looks before going to sleep: about what going to sleep costs */
+#define SPINS 512 /* looks before going to sleep: about what going to sleep costs */
 
 /*
  * The vCPU has to wait for a page. Its core takes physical interrupts meanwhile, for they may be for others, and leaves
@@ -28,7 +28,7 @@ static enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum 
             break;
         if (looks < SPINS || result == S2_BUSY) {
             cpu_relax();
-        } else {
+        } else if (s2_wait_signal(s, f->ipa)) {
             c->in_fault = false; /* whose interrupt it is, is not the fault's business */
             irq_wait(v);
             c->in_fault = true;

@@ -19,9 +19,9 @@ struct frame *core_frame(const struct core *c)
  * records, LORegions, tags) and the implementation's own. WFI and WFE stay with the guest: its core has nobody else to
  * run. FWB stays 0: doc/caches-and-barriers.md.
  */
-#define HCR_GUEST                                                                                           \
-    (HCR_VM | HCR_SWIO | HCR_PTW | HCR_FMO | HCR_IMO | HCR_AMO | HCR_FB | HCR_BSU_IS | HCR_TID3 | HCR_TSC | \
-     HCR_TIDCP | HCR_TACR | HCR_RW | HCR_TLOR | HCR_TERR | HCR_API | HCR_APK | HCR_TID5)
+#define HCR_GUEST                                                                                                     \
+    (HCR_VM | HCR_SWIO | HCR_PTW | HCR_FMO | HCR_IMO | HCR_AMO | HCR_TID3 | HCR_TSC | HCR_TIDCP | HCR_TACR | HCR_RW | \
+     HCR_TLOR | HCR_TERR | HCR_API | HCR_APK | HCR_TID5)
 
 /* Controls of later extensions, UNKNOWN after a reset: the guest is shown none of them, and they trap or do nothing. */
 static void extensions_off(void)
@@ -183,7 +183,7 @@ void context_reset(struct vcpu *v, uint64_t entry, uint64_t context)
     sysreg_write(spsr_el2, SPSR_M_EL1H | SPSR_DAIF);
     isb(); /* no walk by the old registers once the TLB is empty (D8.17) */
     /* Whatever stage 1 of an earlier life left in the TLB under this VMID. */
-    tlbi_vmalle1is();
-    dsb_ish();
+    tlbi_vmalle1();
+    dsb_nsh();
     isb();
 }

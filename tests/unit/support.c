@@ -297,7 +297,9 @@ enum s2_fault_result world_fault(uint32_t vcpu, uint64_t at, bool write, bool *q
     uint32_t was = core_enter(vcpu);
     uint32_t mmio = 0;
 
-    result = s2_fault(&world.s2, &world.port[vcpu], ipa(at), write, &mmio, queued);
+    do {
+        result = s2_fault(&world.s2, &world.port[vcpu], ipa(at), write, &mmio, queued);
+    } while (result == S2_WAIT && !s2_wait_signal(&world.s2, ipa(at))); /* a vCPU that sleeps at once */
     CHECK(atomic_load(&cores[vcpu].epoch) == 0);
     core_enter(was);
     return result;

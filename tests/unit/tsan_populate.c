@@ -70,6 +70,8 @@ static void access(uint32_t me, uint64_t page, bool write)
         case S2_RESUME:
             break;
         case S2_WAIT:
+            if (!s2_wait_signal(&world.s2, ipa(RAM + page * PAGE_SIZE)))
+                break;
             atomic_fetch_add_explicit(&waits, 1, memory_order_relaxed);
             core_wait();
             sgi_take(me);
@@ -310,8 +312,10 @@ static void ping_pong(void **state)
         bool queued = false;
 
         while (s2_fault(&world.s2, &world.port[0], ipa(RAM + page * PAGE_SIZE), false, &mmio, &queued) == S2_WAIT) {
-            core_wait();
-            sgi_take(0);
+            if (s2_wait_signal(&world.s2, ipa(RAM + page * PAGE_SIZE))) {
+                core_wait();
+                sgi_take(0);
+            }
         }
         CHECK(queued);
         if (page % 3 == 0)
@@ -349,8 +353,10 @@ static void *sharer(void *arg)
         for (uint64_t n = random_below(&rnd, 4000); n > 0; n--)
             __asm__ volatile("");
         while (s2_fault(&world.s2, &world.port[me], ipa(RAM + page * PAGE_SIZE), false, &mmio, &queued) == S2_WAIT) {
-            core_wait();
-            sgi_take(me);
+            if (s2_wait_signal(&world.s2, ipa(RAM + page * PAGE_SIZE))) {
+                core_wait();
+                sgi_take(me);
+            }
         }
     }
     return NULL;

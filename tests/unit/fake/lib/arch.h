@@ -91,14 +91,19 @@ static inline void wfi(void)
         sched_yield();
 }
 
-static inline void tlbi_ipas2e1is(ipa_t a)
+static inline void tlbi_ipas2e1(ipa_t a)
 {
     fake_note(FAKE_TLBI_IPA, a.v);
 }
 
-static inline void tlbi_vmalle1is(void)
+static inline void tlbi_vmalle1(void)
 {
     fake_note(FAKE_TLBI_VMALLE1, 0);
+}
+
+static inline void dsb_nsh(void)
+{
+    fake_note(FAKE_DSB, 0);
 }
 
 static inline void tlbi_vmalls12e1is(void)
