@@ -234,10 +234,22 @@ static void read_cpu(struct walk *w, int depth)
         dt->cpu[dt->cpus++] = reg.base;
 }
 
+/* The first interrupt, if it is a PPI: type 1, number, trigger in the bindings of both GICs. 0: it is none. */
+static uint32_t ppi(struct dt_value irq)
+{
+    uint64_t number;
+
+    if (!irq.p || irq.len < 12 || dt_cells(irq.p, 1) != 1)
+        return 0;
+    number = dt_cells((const char *)irq.p + 4, 1);
+    return number < 16 ? 16 + (uint32_t)number : 0;
+}
+
 static void read_gic(struct walk *w, int depth, enum host_gic version)
 {
     struct host_dt *dt = w->dt;
     struct range gicd, gicr = {0, 0};
+    struct range *const v2[] = {&dt->gicc, &dt->gich, &dt->gicv};
 
     if (dt->gic >= version) /* the first of the best kind */
         return;
@@ -247,6 +259,10 @@ static void read_gic(struct walk *w, int depth, enum host_gic version)
     dt->gicd = gicd;
     dt->gicr = gicr;
     dt->gicr_regions = version == HOST_GIC_V3 ? number_or(prop(w, PROP_REGIONS), 1) : 0;
+    for (uint32_t i = 0; i < ARRAY_SIZE(v2); i++)
+        if (version != HOST_GIC_V2 || !cpu_address(w, depth, 1 + i, v2[i]))
+            *v2[i] = (struct range){0, 0};
+    dt->gic_maintenance = ppi(prop(w, PROP_INTERRUPTS));
     w->gic_phandle = number_or(prop(w, PROP_PHANDLE), 0);
 }
 
@@ -474,6 +490,18 @@ static void read_reservations(struct walk *w)
         add_reserved(w, r);
 }
 
+static bool has_pages(struct range r, uint64_t size)
+{
+    return r.size >= size && !(r.base & (PAGE_SIZE - 1));
+}
+
+/* With the virtualization extensions. GICC and GICV have a second page, for the deactivate register. */
+static bool v2_complete(const struct host_dt *dt)
+{
+    return has_pages(dt->gicd, PAGE_SIZE) && has_pages(dt->gicc, 2 * PAGE_SIZE) && has_pages(dt->gich, PAGE_SIZE) &&
+           has_pages(dt->gicv, 2 * PAGE_SIZE) && dt->gic_maintenance;
+}
+
 enum host_dt_result host_dt_read(const void *blob, size_t room, struct host_dt *dt)
 {
     struct walk w;
@@ -513,7 +541,7 @@ enum host_dt_result host_dt_read(const void *blob, size_t room, struct host_dt *
     case HOST_GIC_V3:
         return HOST_DT_OK;
     case HOST_GIC_V2:
-        return HOST_DT_GIC_V2;
+        return v2_complete(dt) ? HOST_DT_OK : HOST_DT_GIC_V2;
     case HOST_GIC_NONE:
         break;
     }
@@ -529,8 +557,8 @@ const char *host_dt_text(enum host_dt_result r)
         [HOST_DT_TOO_MANY_RESERVED] = "more reserved ranges than the table holds",
         [HOST_DT_NO_CPU] = "no CPU node",
         [HOST_DT_NO_TIMER] = "no arm,armv8-timer node",
-        [HOST_DT_GIC_V2] = "the interrupt controller is a GICv2, for which there is no driver yet",
-        [HOST_DT_NO_GIC] = "no arm,gic-v3 node",
+        [HOST_DT_GIC_V2] = "the GICv2 lacks GICC_DIR, GICH, GICV or a maintenance interrupt",
+        [HOST_DT_NO_GIC] = "no node of a GICv3 or GICv2",
     };
 
     return text[r];

@@ -43,7 +43,9 @@ struct host_dt {
     struct range gicd;
     struct range gicr; /* first redistributor region; GICv3 only */
     uint32_t gicr_regions;
-    bool timer; /* arm,armv8-timer */
+    struct range gicc, gich, gicv; /* GICv2 only; of size 0 if not there */
+    uint32_t gic_maintenance;      /* INTID of the list registers' PPI; 0: none */
+    bool timer;                    /* arm,armv8-timer */
 
     bool uart_found; /* the PL011 that /chosen names; without a name there, the only one there is */
     struct range uart;

@@ -56,6 +56,30 @@ static void find_console(void)
         console_init(pa(host.uart.base), host.uart_intid);
 }
 
+static bool map_device(struct range r)
+{
+    return !r.size || el2map_add(pa(r.base), r.size, EL2MAP_DEVICE);
+}
+
+/* All frames but GICV, which is the guests'. */
+static void find_gic(void)
+{
+    if (!map_device(host.gicd) || !map_device(host.gicr) || !map_device(host.gicc) || !map_device(host.gich))
+        give_up("the interrupt controller cannot be mapped");
+    machine.gic = (struct gic_frames){
+        .version = host.gic == HOST_GIC_V2 ? GIC_V2 : GIC_V3,
+        .gicd = pa(host.gicd.base),
+        .gicr = pa(host.gicr.base),
+        .gicr_size = host.gicr.size,
+        .gicc = pa(host.gicc.base),
+        .gicc_size = host.gicc.size,
+        .gich = pa(host.gich.base),
+        .gicv = pa(host.gicv.base),
+    };
+    /* Without a word from the tree, the one that all servers have (DEN0094, BSA: PPI assignments). */
+    machine.maintenance = host.gic_maintenance ? host.gic_maintenance : 25;
+}
+
 /* The boot core first, the others as the device tree lists them. */
 static void order_cores(void)
 {
@@ -174,11 +198,7 @@ void boot_main(uint64_t x0, uint64_t entry_ticks, uint64_t image_base)
     order_cores();
     read_guests(image, dtb);
     find_memory(image, dtb, dtb_size);
-    if (!el2map_add(pa(host.gicd.base), host.gicd.size, EL2MAP_DEVICE) ||
-        !el2map_add(pa(host.gicr.base), host.gicr.size, EL2MAP_DEVICE))
-        give_up("the interrupt controller cannot be mapped");
-    machine.gicd = host.gicd;
-    machine.gicr = host.gicr;
+    find_gic();
     machine.uart_intid = host.uart_intid;
     machine.seed = host.rng_seed.p;
     machine.seed_size = host.rng_seed.p ? (size_t)host.rng_seed.len : 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "dev/gic.h"
+#include "dev/gicv3.h"
 
+#include "dev/gic.h"
 #include "dev/mmio.h"
 #include "lib/arch.h"
 #include "lib/bits.h"
@@ -56,7 +57,7 @@ static void gicd_sync(void)
         cpu_relax();
 }
 
-bool gic_init(pa_t d, pa_t r, uint64_t r_bytes)
+bool gicv3_init(pa_t d, pa_t r, uint64_t r_bytes)
 {
     uint32_t lines;
 
@@ -96,7 +97,7 @@ static bool find_redistributor(uint64_t mpidr, pa_t *out)
     return false;
 }
 
-bool gic_core_init(void)
+bool gicv3_core_init(void)
 {
     struct core *c = this_core();
     pa_t *rd = &rd_of[c->id];
@@ -130,27 +131,7 @@ bool gic_core_init(void)
     return true;
 }
 
-uint32_t gic_ack(void)
-{
-    uint32_t intid = (uint32_t)sysreg_read(ICC_IAR1_EL1) & 0xffffff;
-
-    dsb_sy(); /* the acknowledge takes effect before what the handler does (IHI 0069H 4.1.2) */
-    return intid >= 1020 && intid < 1024 ? GIC_SPURIOUS : intid;
-}
-
-void gic_eoi(uint32_t intid)
-{
-    sysreg_write(ICC_EOIR1_EL1, intid);
-    isb();
-}
-
-void gic_deactivate(uint32_t intid)
-{
-    sysreg_write(ICC_DIR_EL1, intid);
-    isb();
-}
-
-void gic_sgi(const struct core *target, uint32_t sgi)
+void gicv3_sgi(const struct core *target, uint32_t sgi)
 {
     uint64_t m = target->mpidr;
 
@@ -162,12 +143,12 @@ void gic_sgi(const struct core *target, uint32_t sgi)
     isb();
 }
 
-void gic_enable_ppi(uint32_t intid)
+void gicv3_enable_ppi(uint32_t intid)
 {
     mmio_write32(pa_add(rd_of[this_core()->id], GICR_SGI), GICD_ISENABLER, (uint32_t)BIT(intid));
 }
 
-void gic_enable_spi(uint32_t intid, bool edge)
+void gicv3_enable_spi(uint32_t intid, bool edge)
 {
     uint32_t shift = intid % 16 * 2 + 1;
     uint32_t cfg = mmio_read32(gicd, GICD_ICFGR + intid / 16 * 4);

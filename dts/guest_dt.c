@@ -14,7 +14,7 @@
 
 enum { PHANDLE_GIC = 1, PHANDLE_CLOCK };
 
-/* Interrupt specifiers of the arm,gic-v3 binding: type, number, trigger. */
+/* Interrupt specifiers of the arm,gic-v3 and arm,gic bindings: type, number, trigger. */
 enum { GIC_SPI, GIC_PPI };
 #define LEVEL_HIGH 4
 
@@ -159,12 +159,15 @@ static void psci(struct writer *w)
 }
 
 /* Secure, non-secure, virtual, hypervisor timer: the binding counts by position, so the unused ones are there too. */
-static void timer(struct writer *w)
+static void timer(struct writer *w, const struct guest_dt *g)
 {
+    /* The arm,gic binding has the CPUs of a PPI in bits 15 to 8. */
+    uint32_t flags = LEVEL_HIGH | (g->gic_v2 ? ((1u << g->cpus) - 1) << 8 : 0);
+
     begin(w, "timer");
     PUT_LIST(w, "compatible", "arm,armv8-timer\0arm,armv7-timer");
-    PUT_CELLS(w, "interrupts", GIC_PPI, 13, LEVEL_HIGH, GIC_PPI, PPI_PTIMER - 16, LEVEL_HIGH, GIC_PPI, PPI_VTIMER - 16,
-              LEVEL_HIGH, GIC_PPI, 10, LEVEL_HIGH);
+    PUT_CELLS(w, "interrupts", GIC_PPI, 13, flags, GIC_PPI, PPI_PTIMER - 16, flags, GIC_PPI, PPI_VTIMER - 16, flags,
+              GIC_PPI, 10, flags);
     put_flag(w, "always-on");
     end(w);
 }
@@ -172,9 +175,13 @@ static void timer(struct writer *w)
 static void gic(struct writer *w, const struct guest_dt *g)
 {
     begin_at(w, "intc", VIRT_GICD);
-    put_string(w, "compatible", "arm,gic-v3");
-    PUT_CELLS(w, "reg", 0, VIRT_GICD, 0, VIRT_GICD_SIZE, 0, VIRT_GICR, 0, VIRT_GICR_STRIDE * g->cpus);
-    put_u32(w, "#redistributor-regions", 1);
+    put_string(w, "compatible", g->gic_v2 ? "arm,cortex-a15-gic" : "arm,gic-v3");
+    if (g->gic_v2) {
+        PUT_CELLS(w, "reg", 0, VIRT_GICD, 0, VIRT_GICD_SIZE, 0, VIRT_GICC, 0, VIRT_GICC_SIZE);
+    } else {
+        PUT_CELLS(w, "reg", 0, VIRT_GICD, 0, VIRT_GICD_SIZE, 0, VIRT_GICR, 0, VIRT_GICR_STRIDE * g->cpus);
+        put_u32(w, "#redistributor-regions", 1);
+    }
     put_u32(w, "#interrupt-cells", 3);
     put_flag(w, "interrupt-controller");
     put_u32(w, "#address-cells", 2);
@@ -229,7 +236,7 @@ size_t guest_dt_write(void *buf, size_t size, const struct guest_dt *g)
     memory(&w, g);
     cpus(&w, g);
     psci(&w);
-    timer(&w);
+    timer(&w, g);
     gic(&w, g);
     uart(&w);
     if (g->hypervisor_node)

@@ -16,6 +16,7 @@ struct guest_dt {
     uint64_t initrd_size; /* 0: none */
     const uint8_t *seed;  /* its first 8 bytes become the kaslr-seed, the others the rng-seed; NULL: neither */
     size_t seed_size;
+    bool gic_v2;          /* a GICv2, not a GICv3 */
     bool hypervisor_node; /* identity `meanwhile` */
 };
 

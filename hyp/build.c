@@ -51,11 +51,20 @@ static const char *add_image(struct vm *vm, pa_t from, uint64_t size, ipa_t to)
     return NULL;
 }
 
+/* The CPU interface of a GICv2 guest is the hardware's own. */
+static bool add_gic(struct vm *vm)
+{
+    if (vm->vgic.v2)
+        return vm_layout_add(vm, ipa(VIRT_GICD), VIRT_GICD_SIZE, desc_mmio(MMIO_GICV2)) &&
+               vm_layout_add(vm, ipa(VIRT_GICC), PAGE_SIZE, desc_device(gic_guest_page(0))) &&
+               vm_layout_add(vm, ipa(VIRT_GICC + PAGE_SIZE), PAGE_SIZE, desc_device(gic_guest_page(1)));
+    return vm_layout_add(vm, ipa(VIRT_GICD), VIRT_GICD_SIZE, desc_mmio(MMIO_GICD)) &&
+           vm_layout_add(vm, ipa(VIRT_GICR), VIRT_GICR_STRIDE * vm->vcpu_count, desc_mmio(MMIO_GICR));
+}
+
 static bool add_platform(struct vm *vm)
 {
-    return vm_layout_add(vm, ipa(VIRT_GICD), VIRT_GICD_SIZE, desc_mmio(MMIO_GICD)) &&
-           vm_layout_add(vm, ipa(VIRT_GICR), VIRT_GICR_STRIDE * vm->vcpu_count, desc_mmio(MMIO_GICR)) &&
-           vm_layout_add(vm, ipa(VIRT_UART), VIRT_UART_SIZE, desc_mmio(MMIO_UART)) &&
+    return add_gic(vm) && vm_layout_add(vm, ipa(VIRT_UART), VIRT_UART_SIZE, desc_mmio(MMIO_UART)) &&
            vm_layout_add(vm, ipa(VIRT_PVTIME), PAGE_SIZE, desc_leaf(ptr_pa(vm->stolen), 3, false)) &&
            vm_layout_add(vm, vm->ram_base, vm->ram_size, 0);
 }
@@ -93,6 +102,7 @@ static const char *place(struct vm *vm, const struct guest_config *c, const stru
         .ram_base = vm->ram_base,
         .ram_size = vm->ram_size,
         .bootargs = c->bootargs,
+        .gic_v2 = vm->vgic.v2,
         .hypervisor_node = c->identity == IDENTITY_MEANWHILE,
     };
     void *blob = dtb_place(vm->id);
@@ -129,6 +139,7 @@ const char *build_guest(struct vm *vm, const struct guest_config *c, const struc
 
     memcpy(vm->name, c->name, sizeof(vm->name));
     vm->vcpu_count = c->cpus;
+    vm->vgic.v2 = m->gic.version == GIC_V2;
     vm->ram_base = ipa(VIRT_RAM);
     vm->ram_size = c->memory;
     /* VMID 0 is EL2's own idle value: guests count from 1. */

@@ -123,9 +123,6 @@ static void run_vcpu(struct core *c)
     v->frame = core_frame(c);
     context_hw_init(v, vtcr);
     irq_core_init();
-    gic_enable_ppi(PPI_MAINTENANCE);
-    gic_enable_ppi(PPI_VTIMER);
-    gic_enable_ppi(PPI_PTIMER);
     if (c == &cores[0])
         console_start();
     (void)vcpu_settle(v);
@@ -143,7 +140,7 @@ void core_main(struct core *c)
     isb();
     tlbi_alle1(); /* whatever ran at EL1 before us, under whatever VMID */
     if (!gic_core_init())
-        panic("core %u: its redistributor is missing or does not wake", c->id);
+        panic("core %u: its part of the GIC is missing or does not wake", c->id);
     firmware_core_init();
     if (c->role == CORE_HELPER)
         helper_run(c->helper);
@@ -201,7 +198,7 @@ struct left {
     uint64_t blocks;
 };
 
-static const char *admit(const struct guest_config *c, const struct left *left)
+static const char *admit(const struct guest_config *c, const struct left *left, enum gic_version gic)
 {
     static char why[96];
     uint64_t need = build_blocks(c, helper_count != 0);
@@ -212,6 +209,8 @@ static const char *admit(const struct guest_config *c, const struct left *left)
         format(why, sizeof(why), "it wants %u cores, and %u are left", c->cpus, left->cores);
         return why;
     }
+    if (gic == GIC_V2 && c->cpus > GICV2_CPUS)
+        return "a GICv2 is for 8 CPUs at most";
     if (VIRT_RAM + c->memory > BIT(64 - field_get(VTCR_T0SZ, vtcr)))
         return "its RAM is beyond what this machine's stage 2 can map";
     if (need > left->blocks) {
@@ -227,7 +226,7 @@ static void build(const struct machine *m, const struct guest_config *c, struct 
     uint32_t guest = report.guests++;
     struct report_guest *stats = &report.guest[guest];
     struct vm *vm = &vms[vm_count];
-    const char *why = admit(c, left);
+    const char *why = admit(c, left, m->gic.version);
 
     format(stats->name, sizeof(stats->name), "%s", c->name);
     if (!why) {
@@ -288,8 +287,9 @@ void hyp_start(const struct machine *m)
     idregs_init();
     inject_init();
     firmware_probe();
-    if (!gic_init(pa(m->gicd.base), pa(m->gicr.base), m->gicr.size))
-        panic("the interrupt controller is no GICv3");
+    if (!gic_init(&m->gic))
+        panic("the interrupt controller is no GICv%u", m->gic.version);
+    irq_init(m->maintenance);
     if (core_count > 1 && !firmware_present()) {
         log_line("no PSCI by SMC in the device tree: the other %u cores stay off", core_count - 1);
         core_count = 1;

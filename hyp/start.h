@@ -2,6 +2,7 @@
 /* From a known machine and described guests to guests that run. */
 #pragma once
 
+#include "dev/gic.h"
 #include "hyp/guest_config.h"
 #include "lib/core.h"
 
@@ -11,7 +12,8 @@
 struct machine {
     const uint64_t *cpu; /* affinities, the boot core's first */
     uint32_t cpus;
-    struct range gicd, gicr;
+    struct gic_frames gic;
+    uint32_t maintenance; /* PPI of the list registers */
     uint32_t uart_intid;
     const uint8_t *seed; /* the host's rng-seed; NULL: none */
     size_t seed_size;

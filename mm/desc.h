@@ -33,6 +33,11 @@
 #define DESC_AF BIT(10)
 #define DESC_LEAF (DESC_VALID | DESC_MEMATTR_WB | DESC_S2AP_R | DESC_SH_INNER | DESC_AF)
 
+/* MemAttr 0b0001: Device-nGnRE, whatever the guest's stage 1 makes of it; never executable (D8.4.2, D8.6.5). */
+#define DESC_MEMATTR FIELD(5, 2)
+#define DESC_MEMATTR_DEVICE field_put(DESC_MEMATTR, 1)
+#define DESC_XN BIT(54)
+
 /* Invalid descriptors. */
 #define DESC_KIND FIELD(3, 1)
 #define DESC_SMALL FIELD(11, 4)  /* source or device kind */
@@ -95,6 +100,17 @@ static inline uint64_t desc_table(pa_t table)
 static inline uint64_t desc_leaf(pa_t a, unsigned level, bool dirty)
 {
     return a.v | DESC_LEAF | (level == 3 ? DESC_TABLE : 0) | (dirty ? DESC_S2AP_W : 0);
+}
+
+/* Level 3: a page of device registers that the guest accesses directly. */
+static inline uint64_t desc_device(pa_t a)
+{
+    return a.v | DESC_VALID | DESC_TABLE | DESC_MEMATTR_DEVICE | DESC_S2AP_R | DESC_S2AP_W | DESC_AF | DESC_XN;
+}
+
+static inline bool desc_is_device(uint64_t leaf)
+{
+    return (leaf & DESC_MEMATTR) == DESC_MEMATTR_DEVICE;
 }
 
 static inline pa_t desc_pa(uint64_t d)

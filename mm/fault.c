@@ -154,6 +154,10 @@ static bool step(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint3
     *result = S2_RESUME;
     switch (desc_kind(e.desc, e.level)) {
     case DESC_PRESENT:
+        if (UNLIKELY(desc_is_device(e.desc))) { /* a fetch or a walk of stage 1 there: no RAM, whatever we do */
+            *result = S2_NOWHERE;
+            return true;
+        }
         if (write && desc_writable(e.desc))
             s2_forget_here(s, at); /* made so by another core: ours may not have noticed */
         return !write || desc_writable(e.desc) || s2_make_dirty(s, e.slot, e.desc, at);

@@ -10,7 +10,7 @@ static enum guestmem_result result_of(const struct s2_entry *e)
     enum desc_kind kind = desc_kind(e->desc, e->level);
 
     if (kind == DESC_PRESENT)
-        return GUESTMEM_OK;
+        return desc_is_device(e->desc) ? GUESTMEM_NOWHERE : GUESTMEM_OK;
     return kind == DESC_MMIO || kind == DESC_NOWHERE ? GUESTMEM_NOWHERE : GUESTMEM_ABSENT;
 }
 

@@ -10,6 +10,13 @@ static struct {
 } route RO_AFTER_INIT; /* the console's: the only device EL2 has so far */
 static void (*on_alarm)(void) RO_AFTER_INIT;
 
+static uint32_t maintenance RO_AFTER_INIT; /* the PPI by which list registers call */
+
+void irq_init(uint32_t maintenance_ppi)
+{
+    maintenance = maintenance_ppi;
+}
+
 void irq_route_spi(uint32_t intid, void (*serve)(void))
 {
     route.intid = intid;
@@ -30,6 +37,9 @@ void irq_core_init(void)
     sysreg_write(cnthp_ctl_el2, 0); /* UNKNOWN after reset */
     isb();
     gic_enable_ppi(PPI_ALARM);
+    gic_enable_ppi(maintenance);
+    gic_enable_ppi(PPI_VTIMER);
+    gic_enable_ppi(PPI_PTIMER);
 }
 
 void irq_alarm(uint32_t ms)
@@ -58,11 +68,10 @@ static void serve(struct vcpu *v, uint32_t intid)
     case PPI_ALARM:
         ring_alarm();
         break;
-    case PPI_MAINTENANCE:
-        vgic_sync(v); /* takes the reason away before the interrupt is let go */
-        break;
     default:
-        if (route.serve && intid == route.intid)
+        if (intid == maintenance)
+            vgic_sync(v); /* takes the reason away before the interrupt is let go */
+        else if (route.serve && intid == route.intid)
             route.serve();
         /* A signal from another core says only: look. Whoever waits looks after this. */
     }

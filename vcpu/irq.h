@@ -4,6 +4,9 @@
 
 #include "vcpu/vm.h"
 
+/* Boot core: which PPI the list registers call by. */
+void irq_init(uint32_t maintenance_ppi);
+
 /*
  * An exit for an interrupt: takes the most urgent one and serves it. Another one that is pending causes the next exit.
  * Own core, interrupts masked.
@@ -16,7 +19,7 @@ void irq_poll(struct vcpu *v);
 /* Boot core, before the guests run: who serves a physical SPI. */
 void irq_route_spi(uint32_t intid, void (*serve)(void));
 
-/* Own core, once, after its GIC. */
+/* Own core, once, after its GIC: the PPIs that EL2 and its guest need. */
 void irq_core_init(void);
 
 /* Boot core, before the guests run: who is told when an alarm rings. */

@@ -11,6 +11,8 @@
 #define VIRT_GICD_SIZE 0x10000u
 #define VIRT_GICR 0x080a0000u
 #define VIRT_GICR_STRIDE 0x20000u /* RD_base and SGI_base frames of one vCPU */
+#define VIRT_GICC 0x08010000u     /* of a GICv2, which has no GICR */
+#define VIRT_GICC_SIZE 0x2000u
 #define VIRT_UART 0x09000000u
 #define VIRT_UART_SIZE 0x1000u
 #define VIRT_PVTIME 0x090a0000u /* one page of it: stolen time (vcpu/stolen.h) */
@@ -19,10 +21,9 @@
 #define VIRT_SPIS 256 /* SPIs 32..287 exist, as on the virt board */
 #define VIRT_UART_SPI 33
 
-#define PPI_MAINTENANCE 25
 #define PPI_ALARM 26 /* EL2 physical timer */
 #define PPI_VTIMER 27
 #define PPI_PTIMER 30
 
 /* The kinds of emulated device. The number is what a stage-2 MMIO descriptor carries: never 0. */
-enum mmio_kind { MMIO_NONE = 0, MMIO_GICD, MMIO_GICR, MMIO_UART, MMIO_KINDS };
+enum mmio_kind { MMIO_NONE = 0, MMIO_GICD, MMIO_GICR, MMIO_UART, MMIO_GICV2, MMIO_KINDS };

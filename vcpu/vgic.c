@@ -4,8 +4,6 @@
 
 #include "dev/gic.h"
 
-#define SGIS 0x0000ffffu /* INTIDs 0..15 */
-
 /*
  * Only the one who finds `dirty` clear signals: whoever found it set knows that a signal is under way, or that the
  * vCPU's own core set it, which looks again before it returns to the guest. vgic_sync() clears it before it reads state.
@@ -16,17 +14,23 @@ void vgic_mark(struct vcpu *v, uint32_t what)
         gic_sgi(v->core, SGI_KICK);
 }
 
+bool vgic_routed_to(const struct vcpu *v, uint32_t n)
+{
+    uint8_t target = atomic_load(&v->vm->vgic.target[n]);
+
+    return target == v->index || target == VGIC_TARGET_ANY ||
+           (target == VGIC_TARGET_LIST && atomic_load(&v->vm->vgic.router[n]) >> v->index & 1);
+}
+
 struct vcpu *vgic_spi_target(struct vm *vm, uint32_t n)
 {
     uint8_t target = atomic_load(&vm->vgic.target[n]);
 
     if (target < vm->vcpu_count)
         return &vm->vcpus[target];
-    if (target == VGIC_TARGET_ANY) {
-        for (uint32_t i = 0; i < vm->vcpu_count; i++)
-            if (atomic_load(&vm->vcpus[i].power) == VCPU_ON)
-                return &vm->vcpus[i];
-    }
+    for (uint32_t i = 0; i < vm->vcpu_count; i++)
+        if (vgic_routed_to(&vm->vcpus[i], n) && atomic_load(&vm->vcpus[i].power) == VCPU_ON)
+            return &vm->vcpus[i];
     return NULL;
 }
 
@@ -118,6 +122,16 @@ void vgic_set_private_pending(struct vcpu *v, uint32_t intid)
 {
     if (intid < 32)
         pend_private(v, BIT32(intid));
+}
+
+void vgic_ctlr_write(struct vm *vm, uint32_t val)
+{
+    if (atomic_exchange(&vm->vgic.ctlr, val) == val)
+        return;
+    for (uint32_t i = 0; i < vm->vcpu_count; i++)
+        vgic_mark(&vm->vcpus[i], VGIC_FOLD);
+    for (uint32_t b = 1; b < VGIC_BANKS; b++)
+        vgic_poke_spi(vm, b, ~0u, 0);
 }
 
 #define SGIR_LIST FIELD(15, 0)
@@ -348,7 +362,8 @@ void vgic_dist_reset(struct vm *vm)
         bank_reset(&d->spi[b], 0);
     for (uint32_t n = 0; n < VIRT_SPIS; n++) {
         atomic_store(&d->router[n], 0);
-        atomic_store(&d->target[n], 0); /* affinity 0.0.0.0 is vCPU 0 */
+        /* Affinity 0.0.0.0 is vCPU 0; a GICv2 has no targets at first, unless there is but one. */
+        atomic_store(&d->target[n], d->v2 && vm->vcpu_count > 1 ? VGIC_TARGET_NONE : 0);
         atomic_store(&d->holder[n], 0);
     }
 }
@@ -357,7 +372,11 @@ void vgic_cpu_reset(struct vcpu *v)
 {
     struct vgic_cpu *c = &v->vgic;
 
-    bank_reset(&c->priv, SGIS);
+    bank_reset(&c->priv, VGIC_SGIS);
+    /* Whether SGIs can be disabled is up to the implementation (IHI 0048B 4.3.5); on the virt board they cannot. */
+    atomic_store(&c->priv.enable, v->vm->vgic.v2 ? VGIC_SGIS : 0);
+    for (uint32_t n = 0; n < ARRAY_SIZE(c->senders); n++)
+        atomic_store(&c->senders[n], 0);
     atomic_store(&c->dirty, 0);
     atomic_store(&c->waker, 1);
     atomic_store(&c->hw_pending, 0);

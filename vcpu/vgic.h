@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The virtual GICv3 (IHI 0069H): distributor and redistributors emulated, CPU interface in hardware through the list
- * registers (ICH_LR<n>_EL2). One file per register frame: vgic_dist.c (GICD), vgic_redist.c (GICR), vgic_lr.c (list
- * registers), vgic.c (the state they share); vgic_state.h is theirs alone.
+ * The virtual GIC, of the version that the machine has: a GICv3 (IHI 0069H) or a GICv2 (IHI 0048B). Distributor and
+ * redistributors are emulated, the CPU interface is the hardware's, through list registers. One file per register frame:
+ * vgic_dist.c (GICD), vgic_redist.c (GICR), vgic_v2.c (GICD of a GICv2), vgic_lr.c (list registers), vgic.c (the state
+ * they share); vgic_state.h is theirs alone.
  *
  * State is kept in banks of 32 interrupts. What several cores write is atomic, a bit per interrupt; only a vCPU's own
  * core touches its list registers, so anyone who makes an interrupt pending sets the bit, then `dirty` of the target,
@@ -53,16 +54,22 @@ struct vgic_cpu {
         uint16_t flags;
     } lr[VGIC_LRS_MAX]; /* what each that is in use holds */
     uint64_t hcr;       /* ICH_HCR_EL2 as last written */
+    uint64_t lr_hw;     /* what marks a physical interrupt in a list register: LR_HW, or LR_EOI (gich_has_hw()) */
+
+    /* GICv2: an SGI is pending once for each vCPU that sent it. `pending` is set while a bit here is. */
+    _Atomic uint8_t senders[16];
 };
 
 struct vgic_dist {
     _Atomic uint32_t ctlr; /* GICD_CTLR: EnableGrp0, EnableGrp1; ARE and DS are always 1 */
+    bool v2;               /* a GICv2; set before the first reset, and kept */
     struct vgic_bank spi[VGIC_SPI_BANKS];
-    _Atomic uint64_t router[VIRT_SPIS]; /* GICD_IROUTER<n> as the guest wrote it */
-    _Atomic uint8_t target[VIRT_SPIS];  /* what it means: a vCPU's index, or one of the two below */
+    _Atomic uint64_t router[VIRT_SPIS]; /* GICD_IROUTER<n> as the guest wrote it; GICv2: its byte of GICD_ITARGETSR */
+    _Atomic uint8_t target[VIRT_SPIS];  /* what it means: a vCPU's index, or one of those below */
     _Atomic uint8_t holder[VIRT_SPIS];  /* while `inlr` or `spilled`: the vCPU that has it */
 };
 
+#define VGIC_TARGET_LIST 0xfd /* any one of the vCPUs in the list, which is `router` */
 #define VGIC_TARGET_ANY 0xfe  /* 1 of N */
 #define VGIC_TARGET_NONE 0xff /* no vCPU has that affinity */
 
@@ -98,6 +105,8 @@ uint64_t vgicd_read(struct vcpu *v, uint32_t off, uint32_t size);
 void vgicd_write(struct vcpu *v, uint32_t off, uint32_t size, uint64_t val);
 uint64_t vgicr_read(struct vcpu *v, uint32_t off, uint32_t size);
 void vgicr_write(struct vcpu *v, uint32_t off, uint32_t size, uint64_t val);
+uint64_t vgicv2_read(struct vcpu *v, uint32_t off, uint32_t size); /* GICD of a GICv2 */
+void vgicv2_write(struct vcpu *v, uint32_t off, uint32_t size, uint64_t val);
 
 /* Own core: a trapped write to ICC_SGI1R_EL1 (IHI 0069H 12.2.21). */
 void vgic_sgi1r(struct vcpu *v, uint64_t val);

@@ -38,17 +38,6 @@ static uint32_t head_read(struct vcpu *v, uint32_t off)
     }
 }
 
-static void ctlr_write(struct vm *vm, uint32_t val)
-{
-    val &= CTLR_GROUPS;
-    if (atomic_exchange(&vm->vgic.ctlr, val) == val)
-        return;
-    for (uint32_t i = 0; i < vm->vcpu_count; i++)
-        vgic_mark(&vm->vcpus[i], VGIC_FOLD);
-    for (uint32_t b = 1; b < VGIC_BANKS; b++)
-        vgic_poke_spi(vm, b, ~0u, 0);
-}
-
 static uint8_t router_target(const struct vm *vm, uint64_t router)
 {
     if (router & ROUTER_IRM)
@@ -135,7 +124,7 @@ void vgicd_write(struct vcpu *v, uint32_t off, uint32_t size, uint64_t val)
 {
     if (off < VGIC_BITS_BASE) {
         if (off == GICD_CTLR && size == 4)
-            ctlr_write(v->vm, (uint32_t)val);
+            vgic_ctlr_write(v->vm, (uint32_t)val & CTLR_GROUPS);
     } else if (off < VGIC_BITS_END) {
         uint32_t b = (off & 0x7f) / 4;
 

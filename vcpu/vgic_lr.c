@@ -36,14 +36,6 @@ static bool take_bit(_Atomic uint32_t *word, uint32_t bit)
     return atomic_load(word) & bit && atomic_fetch_and(word, ~bit) & bit;
 }
 
-/* SPI n is routed to `v`, or to any. */
-static bool routed_here(const struct vcpu *v, uint32_t n)
-{
-    uint8_t target = atomic_load(&v->vm->vgic.target[n]);
-
-    return target == v->index || target == VGIC_TARGET_ANY;
-}
-
 /* Those of SPI bank b that `v` has, or had when they spilled. */
 static uint32_t holding(const struct vcpu *v, uint32_t b, uint32_t bits)
 {
@@ -67,7 +59,7 @@ static uint32_t offer_spi(struct vcpu *v, uint32_t b, uint32_t bit)
 
     if (!(vgic_wanted_spi(v->vm, k, memory_order_seq_cst) & bit) || atomic_load(&k->active) & bit)
         return 0;
-    t = routed_here(v, n) ? v : vgic_spi_target(v->vm, n);
+    t = vgic_routed_to(v, n) ? v : vgic_spi_target(v->vm, n);
     if (t == v)
         return BIT32(b);
     if (t)
@@ -92,7 +84,7 @@ static INLINE uint32_t let_go(struct vcpu *v, uint32_t b, uint32_t bit)
 
 /* vgic_cpu.lr[].flags */
 #define ACTIVE 1u  /* as last seen */
-#define HW 2u      /* stands for a physical interrupt: ICH_LR.HW = 1 */
+#define HW 2u      /* stands for a physical interrupt, which is active: ICH_LR.HW = 1, if the hardware can do that */
 #define LATCHED 4u /* its pending state came from `pending`, not from the input line */
 
 /* List register i does not hold this interrupt any more. Returns its bank if this vCPU has to look at it. */
@@ -127,8 +119,11 @@ static INLINE uint32_t collect_some(struct vcpu *v, bool private_only)
             continue;
         if (!private_only && c->lr_eoi & BIT32(i))
             gich_lr_write(i, 0); /* ends its maintenance interrupt */
-        if (c->lr[i].flags & HW)
+        if (c->lr[i].flags & HW) {
             c->hw_active &= ~BIT32(intid); /* the guest's EOI has deactivated the physical one */
+            if (!private_only && c->lr_eoi & BIT32(i))
+                gic_deactivate(intid); /* it has not */
+        }
         todo |= emptied(v, private_only ? 0 : intid / 32, BIT32(intid % 32), i);
     }
     return todo;
@@ -151,6 +146,30 @@ static INLINE void drop_stale(struct vgic_bank *k, uint32_t bit)
     atomic_fetch_and(&k->drop_pending, ~bit);
     atomic_fetch_and(&k->drop_active, ~bit);
     atomic_fetch_and(&k->spilled, ~bit);
+}
+
+/* Of an interrupt that a GICv2 keeps apart by sender. */
+static INLINE bool has_senders(const struct vcpu *v, uint32_t b, uint32_t n)
+{
+    return b == 0 && n < ARRAY_SIZE(v->vgic.senders) && v->vm->vgic.v2;
+}
+
+/*
+ * One sender's SGI n, for a list register. If others have sent it too, it stays pending, and the guest's EOI causes
+ * maintenance. 0 when there is none: it was taken with an earlier one.
+ */
+NOINLINE static uint64_t take_sender(struct vcpu *v, uint32_t n)
+{
+    _Atomic uint8_t *senders = &v->vgic.senders[n];
+    uint32_t all = atomic_load(senders);
+    uint32_t one = all & -all;
+
+    if (!all)
+        return 0;
+    if (!(atomic_fetch_and(senders, (uint8_t)~one) & ~one))
+        return LR_PENDING | field_put(LR_SOURCE, lowest(one));
+    atomic_fetch_or(&v->vgic.priv.pending, BIT32(n));
+    return LR_PENDING | field_put(LR_SOURCE, lowest(one)) | LR_EOI;
 }
 
 /*
@@ -177,15 +196,21 @@ static INLINE uint32_t fill(struct vcpu *v, uint32_t b, uint32_t n, uint32_t i)
             return 0; /* another vCPU was faster */
         atomic_store(&v->vm->vgic.holder[spi], (uint8_t)v->index);
         if (!(vgic_wanted_spi(v->vm, k, memory_order_seq_cst) & bit) || atomic_load(&k->active) & bit ||
-            !routed_here(v, spi))
+            !vgic_routed_to(v, spi))
             return let_go(v, b, bit);
     }
     drop_stale(k, bit);
     if (take_bit(&k->pending, bit))
         flags |= LATCHED;
+    if (has_senders(v, b, n)) {
+        uint64_t sent = take_sender(v, n);
+
+        lr |= sent;
+        flags = sent ? LATCHED : 0;
+    }
     if (b == 0 && take_bit(&c->hw_pending, bit)) {
         flags |= HW;
-        lr |= LR_HW | field_put(LR_PINTID, n);
+        lr |= c->lr_hw | field_put(LR_PINTID, n);
         c->tick_lr = i;
     } else if (!edge) {
         lr |= LR_EOI; /* to look at the line again then */
@@ -199,7 +224,7 @@ static INLINE uint32_t fill(struct vcpu *v, uint32_t b, uint32_t n, uint32_t i)
     c->lr[i].intid = (uint16_t)(b * 32 + n);
     c->lr[i].flags = (uint16_t)flags;
     c->lr_used |= BIT32(i);
-    if (!(flags & HW) && !edge)
+    if (lr & LR_EOI)
         c->lr_eoi |= BIT32(i);
     gich_lr_write(i, lr);
     return 0;
@@ -230,7 +255,7 @@ static INLINE uint32_t add_bank(struct vcpu *v, uint32_t b)
     }
     want &= ~inlr & ~atomic_load_explicit(&k->active, memory_order_relaxed);
     for (; want; want &= want - 1) {
-        if (b && !routed_here(v, (b - 1) * 32 + lowest(want)))
+        if (b && !vgic_routed_to(v, (b - 1) * 32 + lowest(want)))
             continue;
         if (!(all & ~c->lr_used))
             return TOO_MUCH;
@@ -269,8 +294,11 @@ static uint32_t fold_one(struct vcpu *v, uint32_t i)
         active = false;
     if (pending && flags & HW)
         atomic_fetch_or(&c->hw_pending, bit);
-    if (pending && flags & LATCHED)
+    if (pending && flags & LATCHED) {
+        if (has_senders(v, b, lowest(bit)))
+            atomic_fetch_or(&v->vgic.senders[lowest(bit)], (uint8_t)BIT32(field_get(LR_SOURCE, lr)));
         atomic_fetch_or(&k->pending, bit);
+    }
     if (active) {
         if (!(flags & ACTIVE))
             atomic_fetch_or(&k->active, bit);
@@ -409,7 +437,7 @@ static void gather(struct vcpu *v, uint64_t vmcr, struct best *best)
             uint64_t veng = atomic_load(&k->group) >> n & 1 ? ICH_VMCR_VENG1 : ICH_VMCR_VENG0;
             uint32_t off = vmcr & veng ? 0 : 1;
 
-            if (b == 0 || routed_here(v, (b - 1) * 32 + n))
+            if (b == 0 || vgic_routed_to(v, (b - 1) * 32 + n))
                 best_insert(best, off << 31 | (uint32_t)atomic_load(&k->prio[n]) << 16 | (b * 32 + n));
         }
     }
@@ -417,7 +445,7 @@ static void gather(struct vcpu *v, uint64_t vmcr, struct best *best)
 
 /*
  * The active interrupts that stay in list registers. An edge that came meanwhile makes one active and pending, which
- * needs no exit; where that does not do, the edge waits in memory for the guest's EOI.
+ * needs no exit; where that does not do (another sender's SGI among them), the edge waits in memory for the guest's EOI.
  */
 static void settle_active(struct vcpu *v)
 {
@@ -431,7 +459,7 @@ static void settle_active(struct vcpu *v)
         uint32_t bit = BIT32(n);
         uint64_t old = gich_lr_read(i);
         uint64_t lr = old;
-        bool here = vgic_wanted(v, b) & bit && (b == 0 || routed_here(v, (b - 1) * 32 + n));
+        bool here = vgic_wanted(v, b) & bit && (b == 0 || vgic_routed_to(v, (b - 1) * 32 + n));
         bool latch = atomic_load(&k->pending) & bit;
 
         if (c->lr[i].flags & HW) {
@@ -440,7 +468,7 @@ static void settle_active(struct vcpu *v)
             /* HW = 1 knows no EOI maintenance: EL2 deactivates the physical one itself, when this is over. */
             lr &= ~(LR_HW | LR_PINTID);
             c->lr[i].flags &= (uint16_t)~HW;
-        } else if (latch && here && take_bit(&k->pending, bit)) {
+        } else if (latch && here && !has_senders(v, b, n) && take_bit(&k->pending, bit)) {
             lr |= LR_PENDING;
             c->lr[i].flags |= LATCHED;
             latch = false;
@@ -614,7 +642,7 @@ bool vgic_hw_ppi_again(struct vcpu *v, uint32_t intid)
     struct vgic_cpu *c = &v->vgic;
     struct vgic_bank *k = &c->priv;
     uint32_t i = c->tick_lr;
-    uint64_t lr = LR_PENDING | LR_HW | field_put(LR_PINTID, intid) | intid;
+    uint64_t lr = LR_PENDING | c->lr_hw | field_put(LR_PINTID, intid) | intid;
 
     if (atomic_load_explicit(&c->dirty, memory_order_relaxed) || c->hcr != ICH_HCR_EN || c->lr[i].intid != intid ||
         c->lr[i].flags != HW || !(c->lr_used & (uint32_t)gich_elrsr() & BIT32(i)))
@@ -689,6 +717,7 @@ void vgic_cpu_hw_init(struct vcpu *v)
     struct vgic_cpu *c = &v->vgic;
 
     c->lr_count = gich_lr_count();
+    c->lr_hw = gich_has_hw() ? LR_HW : LR_EOI;
     withdraw(v);
     for (uint32_t i = 0; i < c->lr_count; i++)
         gich_lr_write(i, 0);

@@ -19,6 +19,7 @@
 
 #define BIT32(n) (UINT32_C(1) << (n))
 #define VGIC_BANKS (1 + VGIC_SPI_BANKS)
+#define VGIC_SGIS 0x0000ffffu /* INTIDs 0..15 */
 
 /* Bits of vgic_cpu.dirty: bit b says that bank b has something new; this one, that list registers have to be redone. */
 #define VGIC_FOLD BIT32(31)
@@ -98,6 +99,9 @@ static inline uint32_t vgic_wanted(struct vcpu *v, uint32_t b)
 /* Sets bits of `dirty` and signals the vCPU's core, if it is another one. */
 void vgic_mark(struct vcpu *v, uint32_t what);
 
+/* SPI n is routed to `v`, alone or among others. */
+bool vgic_routed_to(const struct vcpu *v, uint32_t n);
+
 /* The vCPU that SPI n (INTID 32 + n) goes to; NULL when there is none. */
 struct vcpu *vgic_spi_target(struct vm *vm, uint32_t n);
 
@@ -112,6 +116,7 @@ void vgic_poke_private(struct vcpu *t, uint32_t bits, uint32_t held);
  * Registers that GICD and GICR have in common, for bank b: for b = 0 the one of vCPU t. `v` is the accessing vCPU.
  * `reg` is the offset divided by 0x80.
  */
+void vgic_ctlr_write(struct vm *vm, uint32_t groups); /* GICD_CTLR, the two enables */
 uint32_t vgic_bits_read(struct vcpu *v, struct vcpu *t, uint32_t b, uint32_t reg);
 void vgic_bits_write(struct vcpu *v, struct vcpu *t, uint32_t b, uint32_t reg, uint32_t bits);
 uint32_t vgic_prio_read(struct vcpu *t, uint32_t b, uint32_t first, uint32_t size);

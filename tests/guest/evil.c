@@ -180,6 +180,32 @@ static void icc_registers(void)
     pass("interrupt controller registers");
 }
 
+/* The same of a GICv2, whose CPU interface is the machine's own: each register of both pages. */
+static void gicc_registers(void)
+{
+    static const uint32_t patterns[] = {~0u, 0x55555555, 0};
+    for (unsigned i = 0; i < COUNT(patterns); i++) {
+        for (uint64_t reg = 0; reg < PAGE; reg += 4) {
+            mmio_write32(GICC + reg, patterns[i]);
+            (void)mmio_read32(GICC + reg);
+        }
+        mmio_write32(GICC + PAGE, patterns[i]); /* GICC_DIR */
+        mmio_write32(GICD + 0xf00, patterns[i]);
+    }
+    for (uint64_t reg = 0xd0; reg < 0xf0; reg += 4)
+        mmio_write32(GICC + reg, 0); /* GICC_APR, GICC_NSAPR */
+    gic_init();
+    pass("interrupt controller registers");
+}
+
+static void fetch_from_gicc(void)
+{
+    struct fault fault;
+    const bool aborted = attempt((void (*)(void *))GICC, NULL, &fault);
+    check(aborted && FAULT_EC(fault) == EC_INSTRUCTION_ABORT && FAULT_STATUS(fault) == STATUS_EXTERNAL,
+          "a fetch from the GICC", "ESR %lx", fault.esr);
+}
+
 static void nothing(void *arg)
 {
     (void)arg;
@@ -209,7 +235,12 @@ void guest_main(void)
     control_registers();
     debug_registers();
     waiting();
-    icc_registers();
+    if (gic_is_v2()) {
+        gicc_registers();
+        fetch_from_gicc();
+    } else {
+        icc_registers();
+    }
     if (cpu_exists(1))
         lost_cpu();
     say("[mw] panic: core 0: fake again\n");

@@ -55,14 +55,12 @@ static void masked_by_enable_and_pmr(void)
     gic_enable(4);
     check(WAIT_FOR(taken == 1, 1000) && log[0] == 4, "it is, once enabled", "%u taken", taken);
 
-    write_sysreg(S3_0_C4_C6_0, 0x80); /* ICC_PMR_EL1: only what is above priority 0x80 */
-    isb();
+    gic_mask(0x80);
     gic_priority(5, 0xa0);
     gic_sgi(0, 5);
     spin_us(500);
     check(taken == 1, "PMR holds back lower priorities", "%u taken", taken);
-    write_sysreg(S3_0_C4_C6_0, 0xff);
-    isb();
+    gic_mask(0xff);
     check(WAIT_FOR(taken == 2, 1000) && log[1] == 5, "and lets go of them", "%u taken", taken);
     irq_disable();
 }

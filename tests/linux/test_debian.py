@@ -66,6 +66,18 @@ def test_demo(mw, debian_kernel, demo_initrd, cpus, helpers):
     population(done, cpus, helpers)
 
 
+@pytest.mark.racy
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_gicv2(mw, debian_kernel, demo_initrd, cpus):
+    """Where the host has a GICv2, so has the guest."""
+    done = mw("run", "--machine", "virt-gicv2", "--kernel", debian_kernel, "--initrd", demo_initrd, "--append",
+              f"{LOUD} mw.demo=1", "--cpus", cpus)
+    healthy(done)
+    assert "demo: ok, 64 MiB written and read back" in done.stdout
+    assert "Root IRQ handler: gic_handle_irq" in done.stdout and "GICv3:" not in done.stdout
+    population(done, cpus, 1)
+
+
 @pytest.mark.parametrize("cpu", ["cortex-a53", "cortex-a72", "max,pauth-impdef=on"])
 def test_cpu_types(mw, debian_kernel, demo_initrd, cpu):
     """cortex-a57, the default, has the tests above."""

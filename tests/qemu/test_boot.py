@@ -237,11 +237,24 @@ def test_entered_at_el3(machine, mw, guest_image, tmp_path):
     quiet_log(done)
 
 
-def test_gicv2(machine):
-    """A machine it has no driver for is told what it lacks."""
+def test_gicv2(machine, tmp_path):
+    """One with the virtualization extensions does; one without is told what it lacks."""
     done = machine("-kernel", IMAGE, m="virtualization=on,gic-version=2")
     assert done.code == 0
-    assert "GICv2" in done.out and report_of(done).result == 4
+    assert done.lines()[-1] == "[mw] no guest is described: nothing to do"
+    tree, lacking, source = (tmp_path / name for name in ("host.dtb", "lacking.dtb", "host.dts"))
+    dump_tree(tree, "virtualization=on,gic-version=2")
+    subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dts", "-o", source, tree], check=True)
+    text = source.read_text()
+    gic = text.index("arm,cortex-a15-gic")
+    start = text.rindex("{", 0, gic)
+    end = text.index("};", gic)
+    assert "interrupts = <0x01 0x09" in text[start:end]
+    source.write_text(text[:start] + text[start:end].replace("interrupts = <0x01", "interrupts = <0x00") + text[end:])
+    subprocess.run(["dtc", "-q", "-I", "dts", "-O", "dtb", "-o", lacking, source], check=True)
+    done = machine("-kernel", IMAGE, "-dtb", lacking, m="virtualization=on,gic-version=2")
+    assert done.code == 0
+    assert "GICv2 lacks" in done.out and report_of(done).result == 4
 
 
 def test_no_guest(machine):

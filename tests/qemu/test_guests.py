@@ -200,6 +200,38 @@ def test_irq(guest, cpus, helpers):
     assert exits(done)["irq"] > 0
 
 
+GICV2 = ["--machine", "virt-gicv2"]
+
+
+@pytest.mark.racy
+@pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.parametrize("name, expect", [
+    ("hello", ["/hypervisor compatible"]),
+    ("psci", ["vendor UID"]),
+    ("irq", ["virtual timer", "SPI of the UART", "8 pending at once, priorities descending"]),
+    ("mmio", ["GICD", "UART", "big-endian GICD_TYPER", "an interrupt in the end"]),
+    ("evil", ["interrupt controller registers", "a fetch from the GICC"]),
+    ("touch", ["every page is as it was left"]),
+    ("reset", []),
+])
+def test_gicv2(guest, name, expect, cpus):
+    """On a host with a GICv2 the guest has one too, whose CPU interface is the hardware's."""
+    append = ["--append", "wait-ms=200"] if name == "touch" else []
+    done = guest(name, *GICV2, "--cpus", cpus, "--memory", "256M", *append, expect=expect +
+                 (["SGI ping-pong"] if name == "irq" and cpus > 1 else []))  # yapf: disable
+    assert done.stats["shared_locks_on_fault_path"] == 0
+
+
+def test_gicv2_icount(guest):
+    guest("irq", *GICV2, "--cpus", 2, "--icount", expect=["SGI ping-pong"])
+
+
+def test_gicv2_has_eight_cpus(guest, mw, guest_image):
+    guest("hello", *GICV2, "--cpus", 7)
+    done = mw("run", "--kernel", guest_image("hello"), *GICV2, "--cpus", 8)
+    assert done.code == 2 and "8 cores at most" in done.stderr
+
+
 def test_irq_icount(guest):
     guest("irq", "--icount", expect=["virtual timer"])
 

@@ -63,6 +63,11 @@ static void valid_words(void **state)
     assert_true(desc_leaf(block, 2, true) == (block.v | attributes | 1 << 7 | 1));
     assert_true(desc_table(page) == (page.v | 3));
 
+    /* A device page: Device-nGnRE, read and write, accessed, never executed. */
+    assert_true(desc_device(page) == (page.v | UINT64_C(1) << 54 | 1 << 10 | 3 << 6 | 1 << 2 | 3));
+    assert_int_equal(desc_kind(desc_device(page), 3), DESC_PRESENT);
+    assert_true(desc_is_device(desc_device(page)) && !desc_is_device(desc_leaf(page, 3, true)));
+    assert_true(desc_pa(desc_device(page)).v == page.v);
     assert_int_equal(desc_kind(desc_leaf(page, 3, true), 3), DESC_PRESENT);
     assert_int_equal(desc_kind(desc_leaf(block, 2, false), 2), DESC_PRESENT);
     assert_int_equal(desc_kind(desc_table(page), 1), DESC_TABLE_REF);

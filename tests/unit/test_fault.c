@@ -136,6 +136,16 @@ static void no_ram(void **state)
     assert_int_equal(world_audit().present, 0);
 }
 
+/* A fault on a page of registers that is mapped: a fetch, or a walk of stage 1. Neither gets anywhere by trying again. */
+static void device_page(void **state)
+{
+    (void)state;
+    make(1, 0, false);
+    CHECK(s2_set_range(&world.s2, &world.boot, ipa(0x08010000), PAGE_SIZE, desc_device(pa(0x1000))));
+    for (int write = 0; write < 2; write++)
+        assert_int_equal(fault(0, 0x08010004, write), S2_NOWHERE);
+}
+
 static void busy(void **state)
 {
     _Atomic uint64_t *slot;
@@ -784,6 +794,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(locate),
         TEST(no_ram),
+        TEST(device_page),
         TEST(busy),
         TEST(fast_block),
         TEST(low_pool_wakes),

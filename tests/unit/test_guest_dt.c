@@ -209,6 +209,35 @@ static void promised_size(void **state)
         assert_true(guest_dt_write(room, 4096 + 192 * g.cpus + strlen(bootargs) + sizeof(seed), &g) > 0);
 }
 
+/* The guest of a GICv2: two frames, no redistributors, and PPIs that name their CPUs. */
+static void gicv2(void **state)
+{
+    static struct host_dt h;
+    struct guest_dt g = guest();
+    const fdt32_t *cells;
+    int len, gic;
+
+    (void)state;
+    g.gic_v2 = true;
+    g.cpus = 3;
+    assert_true(guest_dt_write(room, room_bytes, &g) > 0);
+    gic = fdt_node_offset_by_compatible(room, -1, "arm,cortex-a15-gic");
+    assert_true(gic >= 0);
+    assert_true(fdt_node_offset_by_compatible(room, -1, "arm,gic-v3") < 0);
+    assert_null(fdt_getprop(room, gic, "#redistributor-regions", &len));
+    cells = fdt_getprop(room, gic, "reg", &len);
+    assert_int_equal(len, 32);
+    assert_int_equal(fdt32_to_cpu(cells[1]), VIRT_GICD);
+    assert_int_equal(fdt32_to_cpu(cells[5]), 0x08010000);
+    assert_int_equal(fdt32_to_cpu(cells[7]), 0x2000);
+    cells = fdt_getprop(room, node("/timer"), "interrupts", &len);
+    assert_int_equal(len, 48);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(fdt32_to_cpu(cells[3 * i + 2]), 0x704);
+    assert_int_equal(host_dt_read(room, room_bytes, &h), HOST_DT_GIC_V2); /* it has no GICH: no hypervisor's machine */
+    assert_int_equal(h.gicc.base, VIRT_GICC);
+}
+
 /* The reader that EL2 has for its host's tree finds everything in it. */
 static void read_back(void **state)
 {
@@ -244,7 +273,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(platform),  cmocka_unit_test(seeds), cmocka_unit_test(bare),
         cmocka_unit_test(many_cpus), cmocka_unit_test(small), cmocka_unit_test(promised_size),
-        cmocka_unit_test(read_back),
+        cmocka_unit_test(read_back), cmocka_unit_test(gicv2),
     };
 
     if (argc > 1) {

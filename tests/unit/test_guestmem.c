@@ -60,6 +60,10 @@ static void what_is_not_there(void **state)
     assert_int_equal(get(RAM - 8, b, 8), GUESTMEM_NOWHERE);
     assert_int_equal(put(RAM + MIB(16) - PAGE_SIZE, b, 1), GUESTMEM_NOWHERE);
     assert_int_equal(get(0x09000010, b, 4), GUESTMEM_NOWHERE); /* a device is no memory */
+    /* Nor is one that the guest reaches directly: EL2 has no map of it. */
+    assert_true(s2_set_range(&world.s2, &world.boot, ipa(0x08010000), PAGE_SIZE, desc_device(pa(0x1000))));
+    assert_int_equal(get(0x08010010, b, 4), GUESTMEM_NOWHERE);
+    assert_int_equal(put(0x08010010, b, 4), GUESTMEM_NOWHERE);
     assert_int_equal(put(BIT(39), b, 4), GUESTMEM_NOWHERE);
     assert_int_equal(get(~UINT64_C(0) - 3, b, 16), GUESTMEM_NOWHERE);
     assert_int_equal(get(BIT(63), b, 16), GUESTMEM_NOWHERE);

@@ -507,10 +507,53 @@ static void missing(void **state)
     assert_int_equal(with((all | GIC2) & ~(unsigned)GIC3), HOST_DT_GIC_V2);
     assert_int_equal(dt.gic, HOST_GIC_V2);
     assert_int_equal(dt.gicd.base, 0x8000000);
+    assert_int_equal(dt.gicc.base, 0x8010000);
+    assert_int_equal(dt.gich.size, 0);
     assert_int_equal(dt.psci, HOST_PSCI_NONE);
     for (enum host_dt_result a = HOST_DT_OK; a <= HOST_DT_NO_GIC; a++)
         for (enum host_dt_result b = HOST_DT_OK; b < a; b++)
             assert_string_not_equal(host_dt_text(a), host_dt_text(b));
+}
+
+/* A GICv2 does with GICH, GICV, a second page of GICC and GICV, and a maintenance interrupt. */
+static enum host_dt_result with_v2(uint32_t frames, uint32_t gicc_size, uint32_t gicv_base, uint32_t interrupt_type)
+{
+    const uint32_t reg[] = {0, 0x8000000, 0, 0x10000, 0, 0x8010000, 0, gicc_size,
+                            0, 0x8030000, 0, 0x10000, 0, gicv_base, 0, 0x10000};
+
+    start();
+    root(2, 2);
+    memory();
+    cpus(1);
+    timer();
+    begin("intc@8000000");
+    STR("compatible", "arm,cortex-a15-gic");
+    cells("reg", reg, 4 * frames);
+    if (interrupt_type < 2)
+        CELLS("interrupts", interrupt_type, 9, 4);
+    end();
+    finish();
+    return read_blob();
+}
+
+static void gicv2(void **state)
+{
+    (void)state;
+    assert_int_equal(with_v2(4, 0x10000, 0x8040000, 1), HOST_DT_OK);
+    assert_int_equal(dt.gic, HOST_GIC_V2);
+    assert_int_equal(dt.gicd.base, 0x8000000);
+    assert_int_equal(dt.gicc.base, 0x8010000);
+    assert_int_equal(dt.gicc.size, 0x10000);
+    assert_int_equal(dt.gich.base, 0x8030000);
+    assert_int_equal(dt.gicv.base, 0x8040000);
+    assert_int_equal(dt.gic_maintenance, 25);
+    assert_int_equal(dt.gicr.size, 0);
+    assert_int_equal(with_v2(4, 0x2000, 0x8040000, 1), HOST_DT_OK);
+    assert_int_equal(with_v2(4, 0x1000, 0x8040000, 1), HOST_DT_GIC_V2); /* no GICC_DIR */
+    assert_int_equal(with_v2(3, 0x2000, 0x8040000, 1), HOST_DT_GIC_V2);
+    assert_int_equal(with_v2(4, 0x2000, 0x8040800, 1), HOST_DT_GIC_V2); /* not to be mapped into a guest */
+    assert_int_equal(with_v2(4, 0x2000, 0x8040000, 0), HOST_DT_GIC_V2); /* an SPI */
+    assert_int_equal(with_v2(4, 0x2000, 0x8040000, 2), HOST_DT_GIC_V2); /* none */
 }
 
 /* Tables that are too small: RAM and CPUs are left alone, a reservation never is. */
@@ -775,10 +818,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(qemu_virt),    cmocka_unit_test(board),
         cmocka_unit_test(console_path), cmocka_unit_test(other_interrupt_parent),
         cmocka_unit_test(no_ranges),    cmocka_unit_test(missing),
-        cmocka_unit_test(overflow),     cmocka_unit_test(extremes),
-        cmocka_unit_test(deep),         cmocka_unit_test(not_a_tree),
-        cmocka_unit_test(endless),      cmocka_unit_test(last_word),
-        cmocka_unit_test(truncated),    cmocka_unit_test(flipped),
+        cmocka_unit_test(gicv2),        cmocka_unit_test(overflow),
+        cmocka_unit_test(extremes),     cmocka_unit_test(deep),
+        cmocka_unit_test(not_a_tree),   cmocka_unit_test(endless),
+        cmocka_unit_test(last_word),    cmocka_unit_test(truncated),
+        cmocka_unit_test(flipped),
     };
 
     if (argc > 1)

@@ -10,7 +10,8 @@ from .common import BLOCK, BUILD, GIB, KIB, MIB, Refusal, show_size
 
 MAX_CORES = 32  # MAX_CORES of lib/types.h: the hypervisor's tables are sized by it
 MAX_GUESTS = 16  # MAX_GUESTS of lib/types.h
-MACHINES = ("virt",)
+MACHINES = {"virt": 3, "virt-gicv2": 2}  # the version of the GIC
+GICV2_CORES = 8
 IDENTITIES = ("meanwhile", "kvm", "none")
 GRANULES = (4 * KIB, 2 * MIB)
 NAME = re.compile(r"[A-Za-z0-9_-]{1,31}")
@@ -180,6 +181,8 @@ def check_machine(machine, guests):
     machine.cores = machine.cores or needed
     if needed > machine.cores:
         raise Refusal(f"more cores than the machine has: {asked} on {machine.cores}")
+    if MACHINES[machine.machine] == 2 and machine.cores > GICV2_CORES:
+        raise Refusal(f"{machine.machine} has {GICV2_CORES} cores at most, and this needs {machine.cores}")
     if machine.cores > MAX_CORES:
         raise Refusal(f"more cores than the hypervisor is built for: {max(machine.cores, needed)}, at most {MAX_CORES}")
     machine.ram = machine.ram or sum(g.memory for g in guests) + 256 * MIB + sum(map(own_ram, guests[1:]))

@@ -22,6 +22,7 @@ import time
 from . import report
 from .common import (EXIT_ERROR, EXIT_GUEST, EXIT_INTERRUPTED, EXIT_OFF, EXIT_PANIC, EXIT_TIMEOUT, Refusal,
                      say, show_size)
+from .options import MACHINES
 from .terminal import Input, interactive, open_standard_files
 
 __all__ = ["interactive", "run"]
@@ -41,7 +42,7 @@ PR_SET_PDEATHSIG = 1
 def command(machine, fds):
     accel = ["-icount", "shift=0,sleep=off"] if machine.icount else []
     return [
-        QEMU, "-M", f"{machine.machine},virtualization=on,gic-version=3,memory-backend=ram",
+        QEMU, "-M", f"virt,virtualization=on,gic-version={MACHINES[machine.machine]},memory-backend=ram",
         "-object", f"memory-backend-file,id=ram,size={machine.ram},mem-path=/proc/self/fd/{fds['ram']},share=on",
         "-cpu", machine.cpu, "-smp", str(machine.cores), "-m", f"size={machine.ram // 1024}K", *accel,
         "-nodefaults", "-display", "none",

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* GICv3, one security state as the guest sees it, affinity routing, group 1 only (IHI 0069). */
+/*
+ * The GIC that the device tree names. A GICv3 (IHI 0069): one security state as the guest sees it, affinity routing,
+ * group 1 only. A GICv2 (IHI 0048): group 0, which is what is left alone.
+ */
 #include "tests/guest/lib/guest.h"
 
 #define GICD_CTLR 0x0000
@@ -12,6 +15,13 @@
 #define IPRIORITYR 0x0400
 #define ICFGR 0x0c00
 #define GICD_IROUTER 0x6000
+#define GICD_ITARGETSR 0x0800
+#define GICD_SGIR 0x0f00
+#define GICC_CTLR 0x00
+#define GICC_PMR 0x04
+#define GICC_BPR 0x08
+#define GICC_IAR 0x0c
+#define GICC_EOIR 0x10
 #define GICR_CTLR 0x0000
 #define GICR_TYPER 0x0008
 #define GICR_WAKER 0x0014
@@ -22,6 +32,15 @@
 #define CTLR_ENABLE (BIT(1) | BIT(4)) /* affinity routing and group 1, whether or not there are two security states */
 
 void (*volatile irq_hook[MAX_CPUS])(unsigned intid);
+
+static bool v2_found; /* by gic_init() */
+
+bool gic_is_v2(void)
+{
+    uint32_t size;
+    const char *compatible = fdt_property("intc", "compatible", &size);
+    return compatible && text_equal(compatible, "arm,cortex-a15-gic");
+}
 
 static uint64_t redistributor(void)
 {
@@ -42,7 +61,7 @@ static uint64_t redistributor(void)
 /* The registers of an interrupt are in its redistributor's SGI frame below 32, in the distributor above. */
 static uint64_t frame_of(unsigned intid)
 {
-    return intid < 32 ? redistributor() + GICR_SGI : GICD;
+    return intid < 32 && !v2_found ? redistributor() + GICR_SGI : GICD;
 }
 
 static void wait_distributor(void)
@@ -55,19 +74,28 @@ static void wait_distributor(void)
 
 void gic_init(void)
 {
+    v2_found = gic_is_v2();
     mmio_write32(GICD + GICD_CTLR, 0);
-    wait_distributor();
-    mmio_write32(GICD + GICD_CTLR, BIT(4));
+    if (!v2_found) {
+        wait_distributor();
+        mmio_write32(GICD + GICD_CTLR, BIT(4));
+    }
     const unsigned words = (mmio_read32(GICD + GICD_TYPER) & 0x1f) + 1;
     for (unsigned word = 1; word < words; word++) {
         mmio_write32(GICD + ICENABLER + word * 4, ~0u);
         mmio_write32(GICD + ICPENDR + word * 4, ~0u);
         mmio_write32(GICD + ICACTIVER + word * 4, ~0u);
-        mmio_write32(GICD + IGROUPR + word * 4, ~0u);
+        mmio_write32(GICD + IGROUPR + word * 4, v2_found ? 0 : ~0u);
         for (unsigned i = 0; i < 8; i++)
             mmio_write32(GICD + IPRIORITYR + word * 32 + i * 4, 0xa0a0a0a0);
         for (unsigned i = 0; i < 2; i++)
             mmio_write32(GICD + ICFGR + word * 8 + i * 4, 0);
+    }
+    if (v2_found) {
+        mmio_write8(GICD + GICD_ITARGETSR + SPI_UART, 1); /* to CPU 0 */
+        mmio_write32(GICD + GICD_CTLR, 1);
+        gic_init_cpu();
+        return;
     }
     wait_distributor();
     __asm__ volatile("str xzr, [%0]" ::"r"(GICD + GICD_IROUTER + 8UL * SPI_UART) : "memory"); /* to CPU 0 */
@@ -76,8 +104,28 @@ void gic_init(void)
     gic_init_cpu();
 }
 
+static void private_init(uint64_t frame, uint32_t group)
+{
+    mmio_write32(frame + ICENABLER, ~0u);
+    mmio_write32(frame + ICPENDR, ~0u);
+    mmio_write32(frame + ICACTIVER, ~0u);
+    mmio_write32(frame + IGROUPR, group);
+    for (unsigned i = 0; i < 8; i++)
+        mmio_write32(frame + IPRIORITYR + i * 4, 0xa0a0a0a0);
+    mmio_write32(frame + ICFGR + 4, 0);
+    dsb();
+}
+
 void gic_init_cpu(void)
 {
+    if (v2_found) {
+        private_init(GICD, 0);
+        mmio_write32(GICC + GICC_PMR, 0xff);
+        mmio_write32(GICC + GICC_BPR, 0);
+        mmio_write32(GICC + GICC_CTLR, 1); /* EOI also deactivates */
+        dsb();
+        return;
+    }
     const uint64_t rd = redistributor();
     mmio_write32(rd + GICR_CTLR, 0);
     mmio_write32(rd + GICR_WAKER, 0);
@@ -85,21 +133,13 @@ void gic_init_cpu(void)
         fail("gic", "GICR_WAKER.ChildrenAsleep stays set");
         finish();
     }
-    const uint64_t sgi = rd + GICR_SGI;
-    mmio_write32(sgi + ICENABLER, ~0u);
-    mmio_write32(sgi + ICPENDR, ~0u);
-    mmio_write32(sgi + ICACTIVER, ~0u);
-    mmio_write32(sgi + IGROUPR, ~0u);
-    for (unsigned i = 0; i < 8; i++)
-        mmio_write32(sgi + IPRIORITYR + i * 4, 0xa0a0a0a0);
-    mmio_write32(sgi + ICFGR + 4, 0);
-    dsb();
+    private_init(rd + GICR_SGI, ~0u);
     write_sysreg(S3_0_C12_C12_5, 1); /* ICC_SRE_EL1 */
     isb();
-    write_sysreg(S3_0_C4_C6_0, 0xff); /* ICC_PMR_EL1 */
-    write_sysreg(S3_0_C12_C12_3, 0);  /* ICC_BPR1_EL1 */
-    write_sysreg(S3_0_C12_C12_4, 0);  /* ICC_CTLR_EL1: EOI also deactivates */
-    write_sysreg(S3_0_C12_C12_7, 1);  /* ICC_IGRPEN1_EL1 */
+    gic_mask(0xff);
+    write_sysreg(S3_0_C12_C12_3, 0); /* ICC_BPR1_EL1 */
+    write_sysreg(S3_0_C12_C12_4, 0); /* ICC_CTLR_EL1: EOI also deactivates */
+    write_sysreg(S3_0_C12_C12_7, 1); /* ICC_IGRPEN1_EL1 */
     isb();
 }
 
@@ -121,17 +161,49 @@ void gic_priority(unsigned intid, uint8_t priority)
     dsb();
 }
 
+void gic_mask(uint8_t priority)
+{
+    if (v2_found) {
+        mmio_write32(GICC + GICC_PMR, priority);
+        dsb();
+        return;
+    }
+    write_sysreg(S3_0_C4_C6_0, priority); /* ICC_PMR_EL1 */
+    isb();
+}
+
 void gic_sgi(unsigned cpu, unsigned intid)
 {
     dsb();
+    if (v2_found) {
+        mmio_write32(GICD + GICD_SGIR, 0x10000u << cpu | intid);
+        return;
+    }
     write_sysreg(S3_0_C12_C11_5, (uint64_t)intid << 24 | BIT(cpu)); /* ICC_SGI1R_EL1, affinity 0.0.0.cpu */
+    isb();
+}
+
+/* What was acknowledged: on a GICv2 with the sender of an SGI above the INTID. */
+static unsigned acknowledge(void)
+{
+    const unsigned what = v2_found ? mmio_read32(GICC + GICC_IAR) : (unsigned)read_sysreg(S3_0_C12_C12_0);
+    dsb();
+    return what & 0xffffff; /* ICC_IAR1_EL1 */
+}
+
+static void end_of_interrupt(unsigned what)
+{
+    if (v2_found)
+        mmio_write32(GICC + GICC_EOIR, what);
+    else
+        write_sysreg(S3_0_C12_C12_1, what); /* ICC_EOIR1_EL1 */
     isb();
 }
 
 void irq_taken(void)
 {
-    const unsigned intid = (unsigned)(read_sysreg(S3_0_C12_C12_0) & 0xffffff); /* ICC_IAR1_EL1 */
-    dsb();
+    const unsigned what = acknowledge();
+    const unsigned intid = v2_found ? what & 0x3ff : what;
     if (intid >= 1020)
         return;
     void (*const hook)(unsigned) = irq_hook[cpu_index()];
@@ -139,6 +211,5 @@ void irq_taken(void)
         hook(intid);
     else if (intid == PPI_VTIMER)
         vtimer_stop();
-    write_sysreg(S3_0_C12_C12_1, intid); /* ICC_EOIR1_EL1 */
-    isb();
+    end_of_interrupt(what);
 }

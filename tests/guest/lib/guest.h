@@ -19,6 +19,7 @@
 #define UART 0x09000000UL
 #define GICD 0x08000000UL
 #define GICR 0x080A0000UL
+#define GICC 0x08010000UL /* of a GICv2 */
 #define GICR_STRIDE 0x20000UL
 #define GICR_SGI 0x10000UL
 #define RAM_BASE 0x40000000UL
@@ -205,14 +206,16 @@ bool cpu_exists(unsigned cpu);
 bool cpu_wait_off(unsigned cpu, unsigned ms);
 void secondary_main(struct cpu_start *start);
 
-/* ---- GICv3 (gic.c) ---- */
+/* ---- GICv3 or GICv2, as the device tree says (gic.c) ---- */
+bool gic_is_v2(void);
 #define PPI_VTIMER 27
 #define SPI_UART 33
 void gic_init(void);     /* distributor, and this CPU */
-void gic_init_cpu(void); /* this CPU's redistributor and interface; SGIs and PPIs off, priority 0xa0, group 1 */
+void gic_init_cpu(void); /* this CPU's part and interface; SGIs and PPIs off, priority 0xa0 */
 void gic_enable(unsigned intid);
 void gic_disable(unsigned intid);
 void gic_priority(unsigned intid, uint8_t priority);
+void gic_mask(uint8_t priority); /* the CPU takes what is above */
 void gic_sgi(unsigned cpu, unsigned intid);
 /* Called with interrupts masked, between the acknowledge and the end of interrupt. */
 extern void (*volatile irq_hook[MAX_CPUS])(unsigned intid);

@@ -10,6 +10,7 @@
 struct fake_gich {
     uint32_t lrs;
     bool tds;
+    bool no_hw; /* HW = 1 must not be used */
     uint64_t lr[16];
     uint64_t hcr, vmcr;
     uint32_t apr;                         /* active priorities: bit n for priority 8n */

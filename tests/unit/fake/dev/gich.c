@@ -29,6 +29,11 @@ uint32_t gich_lr_count(void)
     return fake_gich->lrs;
 }
 
+bool gich_has_hw(void)
+{
+    return !fake_gich->no_hw;
+}
+
 bool gich_has_tdir(void)
 {
     return fake_gich->tds;
