@@ -168,6 +168,8 @@ static inline void send_sgi(struct vcpu *v, uint64_t val, bool group0_only)
     for (uint32_t list = (uint32_t)(val & SGIR_LIST); list; list &= list - 1) {
         uint32_t i = first + (uint32_t)__builtin_ctz(list);
 
+        if (i == v->index && !group0_only && vgic_sgi_again(v, (uint32_t)field_get(SGIR_INTID, val)))
+            continue;
         if (i < vm->vcpu_count)
             send_sgi_to(&vm->vcpus[i], bit, group0_only);
     }

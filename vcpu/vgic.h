@@ -47,6 +47,7 @@ struct vgic_cpu {
     uint32_t hw_kept;   /* of hw_pending: disabled by the guest, or active already */
     uint32_t lr_count;  /* list registers the hardware has; 0 while the vCPU is off */
     uint32_t lr_used;   /* in use, as last seen */
+    uint32_t sgi_lr;    /* which one held an SGI last */
     uint32_t tick_lr;   /* which one held a physical PPI last */
     uint32_t lr_eoi;    /* asks for maintenance at the guest's EOI */
     struct {
@@ -136,6 +137,9 @@ void vgic_hw_ppi(struct vcpu *v, uint32_t intid);
  * has ended it, and nothing else is new. It gets the next one, and there is nothing left to do. False: nothing was done.
  */
 WARN_UNUSED bool vgic_hw_ppi_again(struct vcpu *v, uint32_t intid);
+
+/* The same for an SGI of this vCPU to itself, under a GICv3. */
+WARN_UNUSED bool vgic_sgi_again(struct vcpu *v, uint32_t intid);
 
 /* Own core, before a return to the guest when `dirty`, and on a maintenance interrupt: fold list registers and memory. */
 void vgic_sync(struct vcpu *v);

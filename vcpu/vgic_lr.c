@@ -200,8 +200,11 @@ static INLINE uint32_t fill(struct vcpu *v, uint32_t b, uint32_t n, uint32_t i)
             return let_go(v, b, bit);
     }
     drop_stale(k, bit);
-    if (take_bit(&k->pending, bit))
+    if (take_bit(&k->pending, bit)) {
         flags |= LATCHED;
+        if (b == 0 && bit & VGIC_SGIS)
+            c->sgi_lr = i;
+    }
     if (has_senders(v, b, n)) {
         uint64_t sent = take_sender(v, n);
 
@@ -637,25 +640,37 @@ void vgic_hw_ppi(struct vcpu *v, uint32_t intid)
     vgic_mark(v, todo);
 }
 
-bool vgic_hw_ppi_again(struct vcpu *v, uint32_t intid)
+/*
+ * Puts private interrupt `intid` into list register i again, which had it before with these flags, if the guest has ended
+ * that one and nothing else is new: then what is written down about the list register is right as it is.
+ */
+static INLINE bool again(struct vcpu *v, uint32_t intid, uint32_t i, uint32_t flags, uint64_t lr)
 {
     struct vgic_cpu *c = &v->vgic;
     struct vgic_bank *k = &c->priv;
-    uint32_t i = c->tick_lr;
-    uint64_t lr = LR_PENDING | c->lr_hw | field_put(LR_PINTID, intid) | intid;
 
     if (atomic_load_explicit(&c->dirty, memory_order_relaxed) || c->hcr != ICH_HCR_EN || c->lr[i].intid != intid ||
-        c->lr[i].flags != HW || !(c->lr_used & (uint32_t)gich_elrsr() & BIT32(i)))
+        c->lr[i].flags != flags || !(c->lr_used & (uint32_t)gich_elrsr() & BIT32(i)))
         return false;
     if (!(vgic_forwarded(v->vm, k, memory_order_relaxed) & BIT32(intid)) ||
         atomic_load_explicit(&k->active, memory_order_relaxed) & BIT32(intid))
         return false;
-    lr |= field_put(LR_PRIORITY, atomic_load_explicit(&k->prio[intid], memory_order_relaxed));
+    lr |= LR_PENDING | field_put(LR_PRIORITY, atomic_load_explicit(&k->prio[intid], memory_order_relaxed)) | intid;
     if (atomic_load_explicit(&k->group, memory_order_relaxed) & BIT32(intid))
         lr |= LR_GROUP1;
     gich_lr_write(i, lr);
     isb();
     return true;
+}
+
+bool vgic_hw_ppi_again(struct vcpu *v, uint32_t intid)
+{
+    return again(v, intid, v->vgic.tick_lr, HW, v->vgic.lr_hw | field_put(LR_PINTID, intid));
+}
+
+bool vgic_sgi_again(struct vcpu *v, uint32_t intid)
+{
+    return again(v, intid, v->vgic.sgi_lr, LATCHED, 0);
 }
 
 /* Active priorities are not looked at: an interrupt that only waits for a handler to end counts. */

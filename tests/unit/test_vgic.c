@@ -435,8 +435,10 @@ static void test_self_sgi(void **state)
     reads = gich[0].lr_reads;
     for (unsigned i = 0; i < 100; i++) {
         vgic_sgi1r(&cpus[0], 5ull << 24 | 1);
-        assert_int_not_equal(cpus[0].vgic.dirty, 0);
-        vgic_sync(&cpus[0]);
+        /* From the second one on it goes straight into the list register that held the last one. */
+        assert_int_equal(cpus[0].vgic.dirty != 0, i == 0);
+        if (i == 0)
+            vgic_sync(&cpus[0]);
         assert_int_equal(cpus[0].vgic.dirty, 0);
         assert_int_equal(fake_gich_ack(), 5);
         assert_int_equal(fake_gich_ack(), FAKE_SPURIOUS);
