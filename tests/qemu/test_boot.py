@@ -96,10 +96,12 @@ def packed(mw, tmp_path, *args, env=None):
     return out
 
 
-def hello_ran(done):
+def hello_ran(done, name=""):
+    """`name`: of the guest, where its lines begin with it because it is not the only one."""
+    start = f"{name}: " if name else ""
     assert done.code == 0, done.out
-    assert "hello from EL1" in done.lines(), done.out
-    assert re.search(r"^guest: [1-9]\d* passed, 0 failed$", "\n".join(done.lines()), re.M), done.out
+    assert start + "hello from EL1" in done.lines(), done.out
+    assert re.search(rf"^{start}guest: [1-9]\d* passed, 0 failed$", "\n".join(done.lines()), re.M), done.out
 
 
 # ---- packed images
@@ -321,7 +323,7 @@ def test_bad_guest_in_host_tree(machine, host_tree, guest_image, text, why):
     image = guest_image("hello")
     tree = host_tree(f"bad {{ {text} }};" + described(image, "good"))
     done = machine("-kernel", IMAGE, "-dtb", tree, "-device", f"loader,file={image},addr={PAYLOAD},force-raw=on")
-    hello_ran(done)
+    hello_ran(done, "good")
     assert any(re.fullmatch(rf"\[mw\] bad: refused: .*{why}.*", line) for line in done.lines()), done.out
     guests = {g["name"]: g["status"] for g in report_of(done).guests}
     assert guests == {"bad": "refused", "good": "off"}
