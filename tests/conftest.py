@@ -56,6 +56,10 @@ class Result(NamedTuple):
     stats: dict | None  # of --stats; None if the launcher wrote none
 
 
+# A thread for each core, also where the launcher would take one for all: vCPU and helper are to race.
+os.environ.setdefault("MW_THREADS", "multi")
+
+
 @pytest.fixture
 def mw(tmp_path):
     """mw("run", "--kernel", ...) -> Result. `run` gets --stats and --timeout by itself; nothing outlives the test."""

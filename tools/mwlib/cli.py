@@ -30,7 +30,8 @@ A TOML file has [machine] (machine, cpu, ram, helpers, cores, icount, timeout, s
 [[guest]] (name, kernel, initrd, append, cpus, memory, identity, populate-granule, no-reboot), as often as there are
 guests. Paths in it count from its own folder; options on the command line override it, for each of the guests.
 
-environment: MW_IMAGE is the hypervisor image to start (build/meanwhile.img)."""
+environment: MW_IMAGE is the hypervisor image to start (build/meanwhile.img); MW_THREADS, single or multi, is how
+QEMU runs the cores (one thread for a guest with one vCPU, else one for each core)."""
 
 PACK_HELP = """\
 Writes hypervisor, configuration and payloads as one bootable arm64 Image, for QEMU's -kernel, U-Boot's booti or
