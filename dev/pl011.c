@@ -23,17 +23,12 @@
 
 static pa_t uart RO_AFTER_INIT;
 
-/* What came in before the FIFO was on: turning it on empties it. */
-static uint8_t early[16];
-static uint32_t early_count, early_taken;
-
 void pl011_init(pa_t base)
 {
     uart = base;
     mmio_write32(uart, UARTIMSC, 0);
-    while (early_count < sizeof(early) && !(mmio_read32(uart, UARTFR) & FR_RXFE))
-        early[early_count++] = (uint8_t)mmio_read32(uart, UARTDR);
-    mmio_write32(uart, UARTLCR_H, LCR_H_FEN | LCR_H_WLEN8);
+    /* The FIFO stays as it was: turning it on would empty it, and lose what was typed ahead. */
+    mmio_write32(uart, UARTLCR_H, (mmio_read32(uart, UARTLCR_H) & LCR_H_FEN) | LCR_H_WLEN8);
     mmio_write32(uart, UARTCR, CR_UARTEN | CR_TXE | CR_RXE);
 }
 
@@ -51,10 +46,6 @@ void pl011_put(char c)
 
 bool pl011_get(uint8_t *c)
 {
-    if (early_taken < early_count) {
-        *c = early[early_taken++];
-        return true;
-    }
     if (mmio_read32(uart, UARTFR) & FR_RXFE)
         return false;
     *c = (uint8_t)mmio_read32(uart, UARTDR);
