@@ -41,6 +41,7 @@ void vcpu_power_off(struct vcpu *v)
 
 void vcpu_suspend(struct vcpu *v, bool powered_down)
 {
+    vgic_ask_again(v);
     while (!(powered_down ? vgic_wakes(v) : vgic_pending(v)) &&
            !atomic_load_explicit(&v->vm->ending, memory_order_relaxed))
         irq_wait(v);

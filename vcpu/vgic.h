@@ -138,6 +138,12 @@ void vgic_hw_ppi(struct vcpu *v, uint32_t intid);
  */
 WARN_UNUSED bool vgic_hw_ppi_again(struct vcpu *v, uint32_t intid);
 
+/*
+ * Own core, before a sleep: physical PPIs that wait for the guest go back to the hardware, which raises those again whose
+ * line is still high. A timer that the guest stopped after it fired does not wake it.
+ */
+void vgic_ask_again(struct vcpu *v);
+
 /* The same for an SGI of this vCPU to itself, under a GICv3. */
 WARN_UNUSED bool vgic_sgi_again(struct vcpu *v, uint32_t intid);
 

@@ -673,6 +673,15 @@ bool vgic_sgi_again(struct vcpu *v, uint32_t intid)
     return again(v, intid, v->vgic.sgi_lr, LATCHED, 0);
 }
 
+void vgic_ask_again(struct vcpu *v)
+{
+    if (!v->vgic.hw_active)
+        return;
+    vgic_fold(v);
+    atomic_store(&v->vgic.hw_pending, 0);
+    settle_physical(v);
+}
+
 /* Active priorities are not looked at: an interrupt that only waits for a handler to end counts. */
 /* Some list register has a pending interrupt that this CPU interface lets through. */
 static bool pending_through(struct vcpu *v, uint64_t vmcr)

@@ -107,8 +107,6 @@ poweroff -f
     assert fields(out, "back") == [[1], [2]]
 
 
-# The UART's last transmit interrupt may come after the guest has gone to sleep, and wakes it: not for every run.
-@pytest.mark.slow
 @pytest.mark.parametrize("cpus", [1, 2])
 def test_suspend_until_a_key(initramfs, debian_kernel, cpus):
     """Asleep for real: SYSTEM_SUSPEND returns at cpu_resume when a key is typed, and not before."""
