@@ -18,12 +18,13 @@
     200 /* a line without a new byte for so long is a prompt, and not a core that its host has stopped */
 
 /*
- * Somebody who writes: a guest, or the monitor. A named guest's bytes go through `held`: its own vCPUs put them there
- * under their UART's lock, whoever has the transmitter takes them out. So no core waits for another guest's output.
+ * Somebody who writes: a guest, or EL2. The bytes of EL2 and of a named guest go through `held`: a guest's own vCPUs put
+ * them there under their UART's lock, EL2's are put there under the transmitter's; whoever has the transmitter takes them
+ * out. So no core waits for another's output.
  */
 struct writer {
     char prefix[40];   /* of each line; empty: its bytes pass as they are, at once */
-    bool line_is_over; /* its line was closed between CR and LF: that LF has been written */
+    bool line_is_over; /* its line was closed where it wants to write LF next: that LF has been written */
     _Atomic bool alarmed;
     _Atomic uint32_t head, tail;
     char held[HELD_MAX];
@@ -36,10 +37,11 @@ struct seat {
     uint32_t backlog_head, backlog_count;
 };
 
-static spinlock_t lock; /* guards the transmitter: `open` and what follows, `head` and `line_is_over` of all */
-static struct writer monitor = {.prefix = "[mw] "};
-static struct writer *open; /* whose line the transmitter is in; NULL: at the start of one */
-static char last;           /* byte of it */
+static spinlock_t lock; /* guards the transmitter: what follows, `head` and `line_is_over` of all, all of `own` */
+static struct writer own = {.prefix = "[mw] "}; /* EL2's lines, and what the monitor and its person are writing */
+static bool own_begun;                          /* the last byte of `own` is not the end of a line */
+static struct writer *open;                     /* whose line the transmitter is in; NULL: at the start of one */
+static char last;                               /* byte of it */
 static ticks_t last_at;
 
 static spinlock_t input_lock; /* guards the rest; one core at a time moves bytes: they stay in order */
@@ -64,7 +66,7 @@ static void close_line(void)
     if (!open)
         return;
     pl011_put('\n');
-    open->line_is_over = last == '\r';
+    open->line_is_over = last == '\r' || open == &own;
     open = NULL;
 }
 
@@ -85,9 +87,10 @@ static void emit(struct writer *w, char c)
         last_at = counter_ticks();
 }
 
+/* A guest without a name makes nobody wait. */
 static bool standing(void)
 {
-    return ticks_ns(counter_ticks().v - last_at.v) >= STANDING_MS * 1000000u;
+    return !open->prefix[0] || ticks_ns(counter_ticks().v - last_at.v) >= STANDING_MS * 1000000u;
 }
 
 static bool waits(const struct writer *w)
@@ -97,7 +100,7 @@ static bool waits(const struct writer *w)
 
 static bool anybody_waits(void)
 {
-    bool any = false;
+    bool any = waits(&own);
 
     for (uint32_t i = 0; i < seat_count; i++)
         any = any || waits(&seats[i].out);
@@ -120,16 +123,18 @@ static void pump(void)
     static uint32_t turn;
 
     if (open && waits(open))
-        emit_held(open); /* the monitor holds nothing */
+        emit_held(open);
     if (open && anybody_waits() && standing())
         close_line();
+    if (!open)
+        emit_held(&own);
     for (uint32_t i = 0; i < seat_count && !open; i++) {
         turn = (turn + 1) % seat_count;
         emit_held(&seats[turn].out);
     }
 }
 
-/* How many bytes have been held, in all. */
+/* How many bytes guests have had held, in all. */
 static uint32_t written(void)
 {
     uint32_t n = 0;
@@ -163,17 +168,15 @@ static void arm(struct writer *w)
         irq_alarm(STANDING_MS);
 }
 
-/* It has no room to wait in any more. */
+/* It has no room to wait in any more, or no time: whose line is open gives way. */
 static void force(struct writer *w)
 {
-    spin_lock(&lock);
     if (open != w)
         close_line();
     emit_held(w);
-    let_go();
 }
 
-/* Whoever is alone, and the monitor: at once. */
+/* Whoever is alone: at once. */
 static void write_now(struct writer *w, char c)
 {
     spin_lock(&lock);
@@ -183,36 +186,98 @@ static void write_now(struct writer *w, char c)
     let_go();
 }
 
-/* Rings on a core whose guest was held back: nobody may have written since. */
+/* Rings on a core that wrote, or whose guest did, and was held back: nobody may have written since. */
 static void alarm(void)
 {
     struct writer *w = &seats[this_vcpu()->vm->id].out;
 
     atomic_store_explicit(&w->alarmed, false, memory_order_relaxed);
+    atomic_store_explicit(&own.alarmed, false, memory_order_relaxed);
     spin_lock(&lock);
     let_go();
     if (waits(w))
         arm(w);
+    if (waits(&own))
+        arm(&own);
 }
 
-/* EL2's own line. A panic comes here without the lock. */
-static void put_line(const char *s, size_t n)
+static void own_hold(char c)
 {
+    uint32_t tail = atomic_load_explicit(&own.tail, memory_order_relaxed);
+
+    if (tail - atomic_load_explicit(&own.head, memory_order_relaxed) == HELD_MAX)
+        force(&own);
+    own.held[tail % HELD_MAX] = c;
+    atomic_store_explicit(&own.tail, tail + 1, memory_order_release);
+    own_begun = c != '\n';
+}
+
+/* With the lock, which is given back. */
+static void own_held(void)
+{
+    let_go();
+    if (waits(&own))
+        arm(&own);
+}
+
+/* EL2's own line: it does not cut a guest's in two, and what a person was typing stays in a line before it. */
+static void own_line(const char *s, size_t n)
+{
+    spin_lock(&lock);
+    if (own_begun)
+        own_hold('\n');
+    while (n--)
+        own_hold(*s++);
+    own_held();
+}
+
+/* At once, and without the lock: whoever has it may never let go again. */
+static void panic_line(const char *s, size_t n)
+{
+    force(&own);
     close_line();
+    put_all(own.prefix, strlen(own.prefix));
     put_all(s, n);
 }
 
-static void take(void)
+static const struct log_sink sink = {.line = own_line, .panic_line = panic_line};
+
+void console_end(void)
 {
-    spin_lock(&lock);
+    if (!present)
+        return;
+    while (!spin_try(&lock)) /* for good: nobody writes after this. Not spin_lock(), which is for EL2 alone */
+        cpu_relax();
+    for (uint32_t i = 0; i < seat_count; i++)
+        force(&seats[i].out);
+    force(&own);
+    close_line();
 }
 
-static void give(void)
+static bool is_full(const struct writer *w)
 {
-    let_go();
+    return atomic_load_explicit(&w->tail, memory_order_relaxed) -
+               atomic_load_explicit(&w->head, memory_order_acquire) ==
+           HELD_MAX;
 }
 
-static const struct log_sink sink = {.put = put_line, .lock = take, .unlock = give};
+/*
+ * Flow control for a guest that looks at it: its transmit FIFO is full while others' output is before its own. Another
+ * one's bytes are shown in any case, in place of an open line.
+ */
+static bool guest_full(struct vm *vm)
+{
+    struct writer *w = &seats[vm->id].out;
+
+    if (!is_full(w))
+        return false;
+    if (spin_try(&lock))
+        let_go();
+    if (!is_full(w))
+        return false;
+    arm(w);
+    return true;
+}
 
 static void guest_put(struct vm *vm, char c)
 {
@@ -225,9 +290,11 @@ static void guest_put(struct vm *vm, char c)
         write_now(w, c);
         return;
     }
-    if (atomic_load_explicit(&w->tail, memory_order_relaxed) - atomic_load_explicit(&w->head, memory_order_acquire) ==
-        HELD_MAX)
+    if (is_full(w)) {
+        spin_lock(&lock);
         force(w);
+        let_go();
+    }
     tail = atomic_load_explicit(&w->tail, memory_order_relaxed);
     w->held[tail % HELD_MAX] = c;
     atomic_store_explicit(&w->tail, tail + 1, memory_order_release);
@@ -256,21 +323,21 @@ void console_ended(struct vm *vm)
 void console_say(const char *fmt, ...)
 {
     char line[160];
-    size_t n = format(line, sizeof(line), "[mw] ");
     va_list ap;
+    size_t n;
 
     va_start(ap, fmt);
-    n += vformat(line + n, sizeof(line) - n - 1, fmt, ap);
+    n = vformat(line, sizeof(line) - 1, fmt, ap);
     va_end(ap);
     line[n++] = '\n';
-    spin_lock(&lock);
-    put_line(line, n);
-    let_go();
+    own_line(line, n);
 }
 
 void console_echo(char c)
 {
-    write_now(&monitor, c);
+    spin_lock(&lock);
+    own_hold(c);
+    own_held();
 }
 
 /* ---- input */
@@ -382,6 +449,7 @@ void console_attach(struct vm *vm, bool named)
         format(s->out.prefix, sizeof(s->out.prefix), "%s: ", vm->name);
     seat_count = vm->id + 1;
     vm->uart.put = guest_put;
+    vm->uart.full = named ? guest_full : NULL;
     if (!present || !uart_intid)
         return;
     vm->uart.more = serve_input;

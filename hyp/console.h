@@ -5,7 +5,7 @@
  * A guest that is alone has its bytes passed on unchanged. Where there are several, each line begins with the name of its
  * guest, and no line holds bytes of two. Whoever has begun a line goes on with it byte by byte; what others write
  * meanwhile is held back until the line ends, or has been standing for a while (a prompt), or they have no room to wait
- * in. A line of EL2 begins at the start of a line, whatever a guest was in the middle of.
+ * in. That holds for EL2's lines too: they do not cut a guest's in two.
  *
  * The escape key, Ctrl-], does not reach the guest: with a digit it moves the input to that guest, with `m` it opens the
  * monitor (hyp/monitor.h), twice it stands for itself.
@@ -27,6 +27,9 @@ void console_start(void);
 
 /* The guest has ended: what it began to write is shown, and its line closed. Any core. */
 void console_ended(struct vm *vm);
+
+/* The machine ends: all that waits is written out, and nobody writes any more. */
+void console_end(void);
 
 /* From the monitor alone: input goes to this guest from now on. */
 void console_input(const struct vm *vm);

@@ -76,6 +76,7 @@ static void reset_machine(void)
 
 void hyp_end(uint32_t result)
 {
+    console_end();
     atomic_store(&report.result, result);
     dsb_sy(); /* the report is read from outside */
     drain_and(firmware_off);

@@ -11,36 +11,34 @@ void log_set_sink(const struct log_sink *s)
     sink = s;
 }
 
-static void emit(const char *fmt, va_list ap)
+static size_t make_line(char line[static LINE_MAX], const char *fmt, va_list ap)
 {
-    char line[LINE_MAX];
-    size_t n = format(line, sizeof(line), "[mw] ");
+    size_t n = vformat(line, LINE_MAX - 1, fmt, ap);
 
-    n += vformat(line + n, sizeof(line) - n - 1, fmt, ap);
     line[n++] = '\n';
-    sink->put(line, n);
+    return n;
 }
 
 void log_line(const char *fmt, ...)
 {
+    char line[LINE_MAX];
     va_list ap;
 
     if (!sink || log_quiet)
         return;
     va_start(ap, fmt);
-    sink->lock();
-    emit(fmt, ap);
-    sink->unlock();
+    sink->line(line, make_line(line, fmt, ap));
     va_end(ap);
 }
 
 void log_panic_line(const char *fmt, ...)
 {
+    char line[LINE_MAX];
     va_list ap;
 
     if (!sink)
         return;
     va_start(ap, fmt);
-    emit(fmt, ap); /* no lock: whoever holds it may never let go again */
+    sink->panic_line(line, make_line(line, fmt, ap));
     va_end(ap);
 }

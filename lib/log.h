@@ -9,11 +9,13 @@
 
 #include "lib/types.h"
 
-/* Where bytes go: installed once by the boot core when it has found the UART. */
+/*
+ * Where lines go: installed once by the boot core when it has found the UART. Each comes with its newline and without its
+ * mark. `panic_line` waits for nobody, and writes at once.
+ */
 struct log_sink {
-    void (*put)(const char *s, size_t n);
-    void (*lock)(void);
-    void (*unlock)(void);
+    void (*line)(const char *s, size_t n);
+    void (*panic_line)(const char *s, size_t n);
 };
 
 extern bool log_quiet;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Transmission takes no time: the transmit FIFO is always empty, and the transmit interrupt is raised by each byte
- * written. As on the virt board, nothing depends on UARTCR's enable bits: an early console prints before it sets them.
+ * Transmission takes no time: the transmit FIFO is empty, and the transmit interrupt is raised by each byte written. It is
+ * full while others' output on the same physical UART has its turn; a byte written all the same is not lost. As on the virt board, nothing depends on UARTCR's enable bits: an early console prints before it sets them.
  *
  * The receive timeout stands in for the bytes that do not fill the FIFO up to its trigger level: it is raised at once,
  * whenever a byte arrives or is read and some are left.
@@ -28,6 +28,7 @@
 #define UART_ID 0xfe0
 
 #define FR_RXFE 0x10u
+#define FR_TXFF 0x20u
 #define FR_RXFF 0x40u
 #define FR_TXFE 0x80u
 #define LCR_FEN 0x10u
@@ -103,18 +104,23 @@ static void data_write(struct vm *vm, uint8_t byte)
     u->ris |= INT_TX;
 }
 
-static uint32_t flags(const struct vuart *u)
+static uint32_t flags(struct vm *vm)
 {
-    return FR_TXFE | (u->rx_count ? 0 : FR_RXFE) | (u->rx_count >= depth(u) ? FR_RXFF : 0);
+    const struct vuart *u = &vm->uart;
+    bool full = u->full && u->full(vm);
+
+    return (full ? FR_TXFF : FR_TXFE) | (u->rx_count ? 0 : FR_RXFE) | (u->rx_count >= depth(u) ? FR_RXFF : 0);
 }
 
-static uint32_t reg_read(struct vuart *u, uint32_t off)
+static uint32_t reg_read(struct vm *vm, uint32_t off)
 {
+    struct vuart *u = &vm->uart;
+
     switch (off) {
     case UARTDR:
         return data_read(u);
     case UARTFR:
-        return flags(u);
+        return flags(vm);
     case UARTILPR:
         return u->ilpr;
     case UARTIBRD:
@@ -219,7 +225,7 @@ uint64_t vuart_read(struct vcpu *v, uint32_t off, uint32_t size)
     if (!accessible(off, size))
         return 0;
     spin_lock(&u->lock);
-    val = reg_read(u, off);
+    val = reg_read(v->vm, off);
     if (off == UARTDR)
         update_line(v->vm);
     spin_unlock(&u->lock);

@@ -19,10 +19,11 @@ struct vuart {
     uint32_t rx_head, rx_count;
     uint32_t cr, lcr, imsc, ris, ifls, ibrd, fbrd, ilpr, dmacr;
     void (*put)(struct vm *vm, char c); /* where output goes; called with `lock` held */
-    void (*more)(void); /* there may be room for more input again; called without `lock`. NULL: nobody waits */
+    bool (*full)(struct vm *vm); /* no room for output now; called with `lock` held. NULL: there is always room */
+    void (*more)(void);          /* there may be room for more input again; called without `lock`. NULL: nobody waits */
 };
 
-/* State as after reset; `put` and `more` stay. Boot core, before the guest runs, or when all its vCPUs are stopped. */
+/* State as after reset; `put`, `full` and `more` stay. Boot core, before the guest runs, or when all its vCPUs are stopped. */
 void vuart_reset(struct vm *vm);
 
 /* MMIO, as vgicd_read() and vgicd_write(): `off` counts from the frame's base. */

@@ -190,22 +190,102 @@ static void overflow(void **state)
     out_len = 0;
 }
 
-/* A line of EL2 stands alone; one that it cut between CR and LF has no empty line after it. */
+/* A line of EL2 stands alone, and cuts nobody's in two; after one that it ended between CR and LF no empty line comes. */
 static void own_lines(void **state)
 {
     (void)state;
+    ring();
+    alarms = 0;
     guest(0, "half");
     log_line("%s", "news");
+    shows("a: half");
+    assert_int_equal(alarms, 1);
     guest(0, "\r");
     console_say("%d", 7);
     guest(0, "\nnext\n");
-    shows("a: half\n[mw] news\na: \r\n[mw] 7\na: next\n");
+    shows("\r\n[mw] news\n[mw] 7\na: next\n");
+    guest(0, "prompt\r");
+    log_line("late");
+    wait_ms(250);
+    ring();
+    shows("a: prompt\r\n[mw] late\n");
+    guest(0, "\nnext\n");
+    shows("a: next\n");
     guest(0, "end");
     guest(1, "of both");
     console_ended(&guests[1]);
     shows("a: end\nbee: of both\n");
     guest(0, "\n");
     shows("a: \n");
+}
+
+/* What a person types at the monitor is one more line, and an EL2 line that comes meanwhile ends it. */
+static void echo(void **state)
+{
+    (void)state;
+    ring();
+    console_echo('l');
+    console_echo('i');
+    guest(0, "text");
+    shows("[mw] li");
+    log_line("news");
+    shows("\n[mw] news\na: text");
+    console_echo('s');
+    shows("");
+    guest(0, "\n");
+    shows("\n[mw] s");
+    wait_ms(250);
+    guest(0, "x\n");
+    shows("\na: x\n");
+    console_echo('\n'); /* the line that is over has ended */
+    shows("");
+    log_line("end");
+    shows("[mw] end\n");
+}
+
+/* A guest that looks at its FIFO does not write what has no room, and goes on when it has. */
+static void flow_control(void **state)
+{
+    (void)state;
+    guest(0, "...");
+    for (int i = 0; i < 2048; i++) {
+        assert_false(guests[1].uart.full(&guests[1]));
+        guest(1, "0\n");
+    }
+    assert_true(guests[1].uart.full(&guests[1]));
+    shows("a: ...");
+    guest(0, "!\n");
+    assert_false(guests[1].uart.full(&guests[1]));
+    out_len = 0;
+    guest(0, "...");
+    for (int i = 0; i < 2048; i++)
+        guest(1, "0\n");
+    assert_true(guests[1].uart.full(&guests[1]));
+    wait_ms(250);
+    assert_false(guests[1].uart.full(&guests[1])); /* for somebody else's prompt it need not wait for ever */
+    guest(0, "\n");
+    out_len = 0;
+}
+
+/* A panic waits for nobody; what EL2 had to say before comes first. */
+static void panics(void **state)
+{
+    (void)state;
+    guest(0, "half");
+    log_line("news");
+    log_panic_line("panic: %d", 1);
+    shows("a: half\n[mw] news\n[mw] panic: 1\n");
+}
+
+/* Last of all. */
+static void the_end(void **state)
+{
+    (void)state;
+    guest(0, "half");
+    guest(1, "other\nhalf");
+    log_line("news");
+    console_end();
+    shows("a: half\nbee: other\nbee: half\n[mw] news\n");
 }
 
 /* Who has no name is alone: its bytes come as they are. */
@@ -284,8 +364,10 @@ static void backlog(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(lines), cmocka_unit_test(prompts), cmocka_unit_test(overflow), cmocka_unit_test(own_lines),
-        cmocka_unit_test(alone), cmocka_unit_test(input),   cmocka_unit_test(backlog),
+        cmocka_unit_test(lines),     cmocka_unit_test(prompts), cmocka_unit_test(overflow),
+        cmocka_unit_test(own_lines), cmocka_unit_test(echo),    cmocka_unit_test(flow_control),
+        cmocka_unit_test(alone),     cmocka_unit_test(input),   cmocka_unit_test(backlog),
+        cmocka_unit_test(panics),    cmocka_unit_test(the_end),
     };
 
     return cmocka_run_group_tests(tests, set_up, NULL);

@@ -148,6 +148,27 @@ static void test_output(void **state)
     wr(DR, 'z');
 }
 
+static bool full(struct vm *of)
+{
+    assert_ptr_equal(of, &vm);
+    return out_len == 2;
+}
+
+/* What others' output keeps waiting is the guest's to see; a byte that it writes all the same goes on. */
+static void test_full(void **state)
+{
+    (void)state;
+    vm.uart.full = full;
+    wr(DR, 'a');
+    assert_int_equal(rd(FR), 0x90);
+    wr(DR, 'b');
+    assert_int_equal(rd(FR), 0x30);
+    wr(DR, 'c');
+    assert_memory_equal(out, "abc", 3);
+    vuart_reset(&vm);
+    assert_ptr_equal(vm.uart.full, full);
+}
+
 static void test_one_byte_holding_register(void **state)
 {
     (void)state;
@@ -284,6 +305,7 @@ int main(void)
         cmocka_unit_test_setup(test_reset_values, fresh),
         cmocka_unit_test_setup(test_registers_keep_their_bits, fresh),
         cmocka_unit_test_setup(test_output, fresh),
+        cmocka_unit_test_setup(test_full, fresh),
         cmocka_unit_test_setup(test_one_byte_holding_register, fresh),
         cmocka_unit_test_setup(test_fifo, fresh),
         cmocka_unit_test_setup(test_interrupts_cleared_by_the_guest, fresh),
