@@ -35,26 +35,23 @@ def fields(out, word):
 
 
 @pytest.mark.racy
-def test_stolen_time(mw, initramfs, tmp_path, debian_kernel):
-    """Pages come one by one from a helper: what the vCPUs wait for them is /proc/stat's steal, in ticks of 10 ms."""
+def test_stolen_time(mw, initramfs, debian_kernel):
+    """The guest writes to blocks faster than one helper makes them ready: what its vCPUs wait is /proc/stat's steal, in
+    ticks of 10 ms."""
     init = MOUNTS + """
-echo "before $(awk '/^cpu /{print $9}' /proc/stat)"
-for pass in 1 2 3; do dd if=/dev/zero of=/tmp/fill bs=1M count=120 2>/dev/null; done
-dd if=/dev/zero of=/tmp/fill2 bs=1M count=120 2>/dev/null
-echo "after $(awk '/^cpu /{print $9}' /proc/stat)"
+for n in 1 2; do dd if=/dev/zero of=/tmp/fill$n bs=1M count=170 2>/dev/null & done
+wait
+echo "steal $(awk '/^cpu /{print $9}' /proc/stat)"
 poweroff -f
 """
-    config = tmp_path / "steal.toml"
-    config.write_text(f'[machine]\nhelpers = 1\n[[guest]]\nname = "steal"\nkernel = "{debian_kernel}"\n'
-                      f'initrd = "{initramfs(init)}"\ncpus = 2\nmemory = "512M"\nappend = "{APPEND}"\n'
-                      'populate-granule = "4K"\n')
-    done = mw("run", "--config", config, timeout=120)
+    done = mw("run", "--kernel", debian_kernel, "--initrd", initramfs(init), "--cpus", 2, "--memory", "768M", "--append", APPEND,
+              timeout=120)
     out = ended(done)
     assert "using stolen time PV" in out
-    ((before,),), ((after,),) = fields(out, "before"), fields(out, "after")
+    ((steal,),) = fields(out, "steal")
     waited = done.stats["guests"][0]["wait_ns"] / 1e7
-    assert after > before, f"steal {before} -> {after}, waited {waited} ticks"
-    assert after <= waited + 2
+    # The kernel counts at its ticks and shows whole ones; what its CPUs waited before they had any it counts at the first.
+    assert steal > 0 and waited / 2 - 2 <= steal <= waited + 2, f"steal {steal}, waited {waited} ticks"
 
 
 def arm_program(text):
