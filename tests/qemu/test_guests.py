@@ -151,7 +151,7 @@ def test_reset_starts_again(guest, cpus, helpers):
 @pytest.mark.slow
 def test_a_thousand_resets_lose_no_frame(guest):
     """The machine has room for the guest and little else: a few frames lost in each life would be missed."""
-    done = mw_reset(guest, "--cpus", 2, "--ram", "128M", "--append", "until-ms=120000",
+    done = mw_reset(guest, "--cpus", 2, "--ram", "128M", "--append", "until-ms=20000",
                     expect=["fresh RAM in every life"])
     assert done.stats["guests"][0]["resets"] > 1000
 
