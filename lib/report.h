@@ -60,6 +60,7 @@ struct report_vcpu {
     int64_t block;         /* of them, those under 2 MiB descriptors */
     uint64_t wait_ns;      /* time spent waiting in EL2 for pages */
     uint64_t shared_locks; /* shared locks taken between entering and leaving the fault path */
+    uint64_t unreadable;   /* external aborts for pages whose content could not be read */
 } __attribute__((aligned(CACHE_LINE)));
 
 struct report_helper {
@@ -71,6 +72,7 @@ struct report_helper {
     uint64_t busy_ns;
     uint64_t requests;
     uint64_t shared_locks; /* taken while a vCPU's request was served */
+    uint64_t unreadable;   /* pages whose content could not be read */
 } __attribute__((aligned(CACHE_LINE)));
 
 struct report {

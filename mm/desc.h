@@ -12,6 +12,7 @@
  *   BUSY        break-before-make or eviction under way: a toucher waits
  *   MMIO        emulated device `kind`
  *   NOWHERE     nothing there: external abort
+ *   ERROR       its content cannot be read: external abort, on this page only
  */
 #pragma once
 
@@ -50,7 +51,8 @@ enum desc_kind {
     DESC_BUSY,
     DESC_MMIO,
     DESC_NOWHERE,
-    DESC_PRESENT,   /* block or page */
+    DESC_ERROR,
+    DESC_PRESENT,   /* block or page: not a kind that stands in a descriptor, as the next */
     DESC_TABLE_REF, /* levels 1 and 2 */
 };
 
@@ -89,6 +91,11 @@ static inline uint64_t desc_mmio(uint32_t kind)
 static inline uint64_t desc_nowhere(void)
 {
     return desc_invalid(DESC_NOWHERE, 0, 0);
+}
+
+static inline uint64_t desc_error(void)
+{
+    return desc_invalid(DESC_ERROR, 0, 0);
 }
 
 static inline uint64_t desc_table(pa_t table)

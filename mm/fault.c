@@ -128,6 +128,7 @@ static void enqueue(struct s2 *s, struct s2_port *port, const struct s2_entry *e
     r->old = e->desc;
     r->ipa = at;
     r->level = e->level;
+    r->count = 1;
     r->write = write;
     atomic_store_explicit(&r->busy, true, memory_order_relaxed);
     if (!s2_begin(e->slot, e->desc, number)) {
@@ -136,7 +137,7 @@ static void enqueue(struct s2 *s, struct s2_port *port, const struct s2_entry *e
     }
     if (!port->helper) {
         epoch_leave();
-        if (!populate_serve(port->inline_populator, number))
+        if (populate_serve(port->inline_populator, number) == SERVE_NO_MEMORY)
             atomic_store_explicit(&port->failed, true, memory_order_relaxed);
         epoch_enter();
         return;
@@ -182,6 +183,9 @@ static bool step(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint3
     case DESC_MMIO:
         *result = S2_MMIO;
         *mmio = desc_small(e.desc);
+        return true;
+    case DESC_ERROR:
+        *result = S2_ERROR;
         return true;
     default:
         *result = S2_NOWHERE;

@@ -13,6 +13,7 @@ enum s2_fault_result {
     S2_BUSY,      /* the descriptor is being replaced, which takes microseconds: try again, do not sleep */
     S2_MMIO,      /* `*mmio` is the kind of device */
     S2_NOWHERE,   /* external abort */
+    S2_ERROR,     /* the same: there is a page, but its content cannot be read */
     S2_NO_MEMORY, /* the machine has none left */
 };
 

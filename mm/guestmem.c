@@ -11,6 +11,8 @@ static enum guestmem_result result_of(const struct s2_entry *e)
 
     if (kind == DESC_PRESENT)
         return desc_is_device(e->desc) ? GUESTMEM_NOWHERE : GUESTMEM_OK;
+    if (kind == DESC_ERROR)
+        return GUESTMEM_ERROR;
     return kind == DESC_MMIO || kind == DESC_NOWHERE ? GUESTMEM_NOWHERE : GUESTMEM_ABSENT;
 }
 

@@ -14,6 +14,7 @@ enum guestmem_result {
     GUESTMEM_OK,
     GUESTMEM_ABSENT,  /* not populated (yet): fault it in with s2_fault() and try again */
     GUESTMEM_NOWHERE, /* no RAM there */
+    GUESTMEM_ERROR,   /* RAM whose content cannot be read */
 };
 
 /* `cached`: the guest's data cache is on. Otherwise what it sees is DRAM, and the lines go there and back. */

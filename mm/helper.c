@@ -50,7 +50,8 @@ static bool serve_demand(struct helper *h)
         h->pop.stats->requests++;
         sweep_from(h, &requests[number]);
         h->core->in_fault = true;
-        if (!populate_serve(&h->pop, (uint32_t)number)) /* the waiter is awake already: it asks again, and sees this */
+        if (populate_serve(&h->pop, (uint32_t)number) ==
+            SERVE_NO_MEMORY) /* the waiter is awake already: it asks again, and sees this */
             atomic_store_explicit(&port->failed, true, memory_order_release);
         h->core->in_fault = false;
         h->pop.stats->shared_locks = h->core->locks_in_fault;
@@ -168,6 +169,8 @@ static bool sweep(struct helper *h)
 {
     if (!h->space_count || (h->swept && h->begun == blocks_begun(h)))
         return false;
+    if (!populate_may_sweep(&h->pop))
+        return false; /* all of them are on their way: whatever ends them wakes this core */
     h->swept = false;
     switch (populate_sweep(&h->pop, h->spaces[h->space], ipa_add(h->spaces[h->space]->ram_base, h->offset))) {
     case SWEEP_WAITING:
@@ -188,7 +191,7 @@ static bool sweep(struct helper *h)
 bool helper_step(struct helper *h)
 {
     epoch_reap(&h->pop.limbo, &h->pop.frames);
-    return serve_demand(h) || empty_closed(h) || fill_pools(h) || sweep(h);
+    return serve_demand(h) || populate_put_off(&h->pop) || empty_closed(h) || fill_pools(h) || sweep(h);
 }
 
 static bool may_sleep(struct helper *h)

@@ -17,7 +17,8 @@ void port_init(struct s2_port *port, uint32_t index, struct helper *helper, stru
 
 void populator_init(struct populator *p, uint32_t core, struct report_helper *stats)
 {
-    p->request = MAX_CORES * PORT_REQUESTS + core;
+    p->first_request = MAX_CORES * PORT_REQUESTS + core * OWN_REQUESTS;
+    p->put_off = NO_REQUEST;
     p->stats = stats;
 }
 
@@ -43,16 +44,6 @@ static void wake(struct s2_request *r)
     }
 }
 
-static enum fill_result fill(const struct s2 *s, uint64_t old, void *frame)
-{
-    uint32_t n = old == 0 ? S2_SOURCE_ZERO : desc_small(old);
-    const struct source *src = &s->sources[n];
-    enum fill_result result = src->ops->fill(src, desc_large(old), frame);
-
-    frame_publish(frame, PAGE_SIZE);
-    return result;
-}
-
 /* Reserves a block for the pages of a table that has none yet. Two who try agree on one. */
 static bool reserve(_Atomic uint64_t *record, struct s2 *s, uint64_t *out)
 {
@@ -76,23 +67,6 @@ static bool reserve(_Atomic uint64_t *record, struct s2 *s, uint64_t *out)
     }
     *out = r;
     return true;
-}
-
-/* The page that `slot` of a level-3 table stands for, filled. Returns its descriptor; 0: out of memory. */
-static uint64_t build_page(struct s2 *s, _Atomic uint64_t *slot, uint64_t old, bool write)
-{
-    uint64_t index = (ptr_pa(slot).v & (PAGE_SIZE - 1)) / sizeof(uint64_t);
-    uint64_t record;
-    pa_t frame;
-
-    if (!reserve(s2_table_record(slot), s, &record))
-        return 0;
-    frame = pa((record & TABLE_BLOCK) + index * PAGE_SIZE);
-    if (old != 0 || !(record & TABLE_READY)) {
-        if (fill(s, old, pa_ptr(frame)) != FILL_OK)
-            return 0;
-    }
-    return desc_leaf(frame, 3, write || old == 0);
 }
 
 /* A table whose entries say one level down what `old` says at `level`. NULL: out of memory. */
@@ -129,46 +103,201 @@ static uint64_t build_block(struct populator *p, const struct s2 *s, ipa_t at)
 }
 
 /*
- * What belongs in the place of `old` at `level`: a page, or tables down to the one page that was asked for. Without a
- * helper there is no sweep to complete a block of zeroes that was begun, so it comes whole; `*whole` says that it did.
- * 0: out of memory.
+ * The request's entry gives way to a table that says the same one level down, but for the one entry on the way to the page:
+ * that is the request's now. So the other pages below are not kept waiting. False: out of memory.
  */
-static uint64_t build(struct populator *p, const struct s2_request *r, _Atomic uint64_t *slot, uint64_t old,
-                      unsigned level, bool *whole)
+static bool descend(struct populator *p, uint32_t number)
 {
-    _Atomic uint64_t *table;
-    uint64_t below, desc;
+    struct s2_request *r = &requests[number];
+    _Atomic uint64_t *table = build_table(p, r->old, r->level);
+    _Atomic uint64_t *below, *slot = r->slot;
 
-    if (level == 3) {
-        *whole = false;
-        return build_page(r->s2, slot, old, r->write);
-    }
-    if (level == 2 && old == 0 && *whole)
-        return build_block(p, r->s2, r->ipa);
-    table = build_table(p, old, level);
     if (!table)
-        return 0;
-    below = (r->ipa.v >> (39 - 9 * (level + 1))) & (S2_ENTRIES - 1);
-    old = atomic_load_explicit(&table[below], memory_order_relaxed);
-    desc = build(p, r, &table[below], old, level + 1, whole);
-    if (!desc) {
-        frame_free(&p->frames, ptr_pa(table));
-        return 0;
-    }
-    atomic_store_explicit(&table[below], desc, memory_order_relaxed);
-    if (level == 2)
-        s2_count_present(&table[below]);
-    return desc_table(ptr_pa(table));
+        return false;
+    below = s2_slot(table, r->ipa, r->level + 1);
+    r->old = atomic_load_explicit(below, memory_order_relaxed);
+    atomic_store_explicit(below, desc_in_flight(number), memory_order_relaxed);
+    r->slot = below;
+    r->level++;
+    s2_complete(slot, number, desc_table(ptr_pa(table)));
+    return true;
 }
 
-static void account(struct populator *p, const struct s2 *s, bool whole)
+/* What page `i` of a request was before it was IN_FLIGHT. */
+static uint64_t old_of(const struct s2_request *r, uint32_t i)
 {
-    int64_t pages = whole ? (int64_t)BLOCK_PAGES : 1;
+    return r->old == 0 ? 0 : desc_absent(desc_small(r->old), desc_large(r->old) + i);
+}
 
-    p->stats->populated_pages += (uint64_t)pages;
-    atomic_fetch_add_explicit(&s->stats->touched, pages, memory_order_relaxed);
-    if (whole)
-        atomic_fetch_add_explicit(&s->stats->block, pages, memory_order_relaxed);
+/* The request is over: nobody touches it after this but who asks for something new. */
+static void let_go(struct s2_request *r)
+{
+    wake(r);
+    atomic_store_explicit(&r->busy, false, memory_order_release);
+}
+
+static void give_up(uint32_t number)
+{
+    struct s2_request *r = &requests[number];
+
+    for (uint32_t i = 0; i < r->count; i++)
+        s2_complete(&r->slot[i], number, old_of(r, i));
+    let_go(r);
+}
+
+/* The frame of the request's page: in the block of its table, at its natural offset. */
+static pa_t frame_of(const struct s2_request *r)
+{
+    uint64_t record = atomic_load_explicit(s2_table_record(r->slot), memory_order_relaxed);
+    uint64_t index = (ptr_pa(r->slot).v & (PAGE_SIZE - 1)) / sizeof(uint64_t);
+
+    return pa((record & TABLE_BLOCK) + index * PAGE_SIZE);
+}
+
+static void account(struct populator *p, const struct s2 *s, uint64_t pages)
+{
+    p->stats->populated_pages += pages;
+    atomic_fetch_add_explicit(&s->stats->touched, (int64_t)pages, memory_order_relaxed);
+}
+
+/* The frames hold what they should, and are fit for a guest. */
+static void make_present(struct populator *p, uint32_t number)
+{
+    struct s2_request *r = &requests[number];
+    pa_t frame = frame_of(r);
+
+    for (uint32_t i = 0; i < r->count; i++) {
+        s2_complete(&r->slot[i], number,
+                    desc_leaf(pa_add(frame, i * PAGE_SIZE), 3, old_of(r, i) == 0 || (r->write && i == 0)));
+        s2_count_present(&r->slot[i]);
+    }
+    account(p, r->s2, r->count);
+    let_go(r);
+}
+
+/* A run that fails is asked for again page by page, so that those pages are known that cannot be read. */
+static void make_unreadable(struct populator *p, uint32_t number)
+{
+    struct s2_request *r = &requests[number];
+
+    if (r->count > 1) {
+        p->alone += r->count;
+        give_up(number);
+        return;
+    }
+    p->stats->unreadable++;
+    s2_complete(r->slot, number, desc_error());
+    let_go(r);
+}
+
+void populate_filled(struct populator *p, uint32_t number, enum fill_result result)
+{
+    const struct s2_request *r = &requests[number];
+
+    if (result != FILL_OK) {
+        make_unreadable(p, number);
+        return;
+    }
+    frame_publish(pa_ptr(frame_of(r)), r->count * PAGE_SIZE);
+    make_present(p, number);
+}
+
+/* To the end of the line: they are served in the order they came. */
+static void put_off(struct populator *p, uint32_t number)
+{
+    requests[number].next = NO_REQUEST;
+    if (p->put_off == NO_REQUEST)
+        p->put_off = number;
+    else
+        requests[p->put_off_at].next = number;
+    p->put_off_at = number;
+}
+
+/* Begins to fill the pages of a request, whose entries stand at level 3 and whose frames are reserved. */
+static enum fill_result fill(struct populator *p, uint32_t number)
+{
+    const struct s2_request *r = &requests[number];
+    uint32_t n = r->old == 0 ? S2_SOURCE_ZERO : desc_small(r->old);
+    const struct source *src = &r->s2->sources[n];
+    enum fill_result result = src->ops->fill(src, desc_large(r->old), pa_ptr(frame_of(r)), r->count, number);
+
+    if (result == FILL_OK || result == FILL_ERROR)
+        populate_filled(p, number, result);
+    return result;
+}
+
+bool populate_put_off(struct populator *p)
+{
+    uint32_t number = p->put_off;
+
+    if (number == NO_REQUEST)
+        return false;
+    p->put_off = requests[number].next; /* before: what is filled at once is somebody else's after that */
+    if (fill(p, number) != FILL_BUSY)
+        return true;
+    requests[number].next = p->put_off;
+    if (p->put_off == NO_REQUEST)
+        p->put_off_at = number;
+    p->put_off = number;
+    return false;
+}
+
+/* A page at level 3. */
+static enum serve_result serve_page(struct populator *p, uint32_t number)
+{
+    struct s2_request *r = &requests[number];
+    uint64_t record;
+
+    if (!reserve(s2_table_record(r->slot), r->s2, &record)) {
+        give_up(number);
+        return SERVE_NO_MEMORY;
+    }
+    if (r->old == 0 && record & TABLE_READY) {
+        make_present(p, number);
+        return SERVE_DONE;
+    }
+    switch (fill(p, number)) {
+    case FILL_BUSY:
+        put_off(p, number);
+        return SERVE_PENDING;
+    case FILL_PENDING:
+        return SERVE_PENDING;
+    default:
+        return SERVE_DONE;
+    }
+}
+
+/* 2 MiB of zeroes as one block. Without a helper there is no sweep to complete one that was begun. */
+static enum serve_result serve_block(struct populator *p, uint32_t number)
+{
+    struct s2_request *r = &requests[number];
+    uint64_t desc = build_block(p, r->s2, r->ipa);
+
+    if (!desc) {
+        give_up(number);
+        return SERVE_NO_MEMORY;
+    }
+    s2_complete(r->slot, number, desc);
+    account(p, r->s2, BLOCK_PAGES);
+    atomic_fetch_add_explicit(&r->s2->stats->block, (int64_t)BLOCK_PAGES, memory_order_relaxed);
+    let_go(r);
+    return SERVE_DONE;
+}
+
+/* The descriptor is IN_FLIGHT with this request. */
+static enum serve_result serve(struct populator *p, uint32_t number, bool whole_blocks)
+{
+    struct s2_request *r = &requests[number];
+
+    while (r->level < 3) {
+        if (whole_blocks && r->level == 2 && r->old == 0)
+            return serve_block(p, number);
+        if (!descend(p, number)) {
+            give_up(number);
+            return SERVE_NO_MEMORY;
+        }
+    }
+    return serve_page(p, number);
 }
 
 static bool promote(struct populator *p, struct s2 *s, _Atomic uint64_t *slot, ipa_t block)
@@ -180,35 +309,16 @@ static bool promote(struct populator *p, struct s2 *s, _Atomic uint64_t *slot, i
     return true;
 }
 
-/* Fills what request `r` is for and writes the descriptor. The descriptor is IN_FLIGHT with this request. */
-static bool finish(struct populator *p, uint32_t number, bool whole_blocks)
+enum serve_result populate_serve(struct populator *p, uint32_t number)
 {
-    struct s2_request *r = &requests[number];
-    struct s2 *s = r->s2;
-    bool whole = whole_blocks;
-    uint64_t desc = build(p, r, r->slot, r->old, r->level, &whole);
-
-    s2_complete(r->slot, number, desc ? desc : r->old);
-    if (desc && r->level == 3)
-        s2_count_present(r->slot);
-    if (desc)
-        account(p, s, whole);
-    wake(r);
-    return desc != 0;
-}
-
-bool populate_serve(struct populator *p, uint32_t number)
-{
-    struct s2_request *r = &requests[number];
-    struct s2 *s = r->s2;
-    ipa_t at = r->ipa;
+    struct s2 *s = requests[number].s2;
+    ipa_t at = requests[number].ipa;
     bool inline_fill = !this_core()->helper;
-    bool ok;
+    enum serve_result result;
 
     epoch_enter();
-    ok = finish(p, number, inline_fill && !s->by_page);
-    atomic_store_explicit(&r->busy, false, memory_order_release);
-    if (ok && inline_fill) { /* nobody else will complete and promote */
+    result = serve(p, number, inline_fill && !s->by_page);
+    if (result == SERVE_DONE && inline_fill) { /* nobody else will complete and promote */
         struct s2_entry e = s2_walk_block(s, at);
 
         if (e.level == 2)
@@ -217,31 +327,79 @@ bool populate_serve(struct populator *p, uint32_t number)
     epoch_leave();
     if (inline_fill)
         epoch_reap(&p->limbo, &p->frames);
-    return ok;
+    return result;
 }
 
-/* Claims an absent page of a table, for nobody in particular. */
-static bool claim(struct populator *p, struct s2 *s, _Atomic uint64_t *slot, uint64_t old, ipa_t at)
+static uint32_t own_request(const struct populator *p)
 {
-    struct s2_request *r = &requests[p->request];
+    for (uint32_t i = 0; i < OWN_REQUESTS; i++) {
+        if (!atomic_load_explicit(&requests[p->first_request + i].busy, memory_order_relaxed))
+            return p->first_request + i;
+    }
+    return NO_REQUEST;
+}
 
+bool populate_may_sweep(const struct populator *p)
+{
+    return own_request(p) != NO_REQUEST;
+}
+
+/* As many pages behind the first as their source fetches at once, as long as nobody else has begun one. */
+static void claim_run(struct populator *p, struct s2_request *r, uint32_t number, uint32_t room)
+{
+    uint32_t run = r->old == 0 ? 1 : r->s2->sources[desc_small(r->old)].ops->run;
+
+    if (p->alone) {
+        p->alone--;
+        return;
+    }
+    run = run < room ? run : room;
+    while (r->count < run) {
+        _Atomic uint64_t *slot = &r->slot[r->count];
+        uint64_t want = old_of(r, r->count);
+
+        if (atomic_load_explicit(slot, memory_order_relaxed) != want || !s2_begin(slot, want, number))
+            break;
+        r->count++;
+    }
+}
+
+/* Claims absent pages of a table, for nobody in particular; `room` of them are left in it from `slot` on. */
+static bool claim(struct populator *p, struct s2 *s, _Atomic uint64_t *slot, uint64_t old, ipa_t at, uint32_t room,
+                  uint32_t *out)
+{
+    uint32_t number = own_request(p);
+    struct s2_request *r;
+
+    if (number == NO_REQUEST)
+        return false;
+    r = &requests[number];
     r->s2 = s;
     r->slot = slot;
     r->old = old;
     r->ipa = at;
     r->level = 3;
+    r->count = 1;
     r->write = false;
-    return s2_begin(slot, old, p->request);
+    atomic_store_explicit(&r->busy, true, memory_order_relaxed);
+    if (!s2_begin(slot, old, number)) {
+        atomic_store_explicit(&r->busy, false, memory_order_relaxed);
+        return false;
+    }
+    claim_run(p, r, number, room);
+    *out = number;
+    return true;
 }
 
 /*
- * Fills the next absent page of a table, from that of `at` on and around. A table that also holds what is no RAM has
- * nothing left to wait for in the end.
+ * Fills the next absent page of a table, from that of `at` on and around. A table that also holds what is no RAM, or cannot
+ * be read, has nothing left to wait for in the end.
  */
 static enum sweep_result complete(struct populator *p, struct s2 *s, _Atomic uint64_t *table, ipa_t at)
 {
     ipa_t block = ipa(align_down(at.v, BLOCK_SIZE));
     bool all_ram = true, waiting = false;
+    uint32_t number;
 
     for (uint64_t n = 0; n < S2_ENTRIES; n++) {
         uint64_t i = (n + ((at.v - block.v) >> PAGE_SHIFT)) % S2_ENTRIES;
@@ -252,12 +410,13 @@ static enum sweep_result complete(struct populator *p, struct s2 *s, _Atomic uin
             break;
         case DESC_ABSENT_ZERO:
         case DESC_ABSENT:
-            if (claim(p, s, &table[i], d, ipa_add(block, i * PAGE_SIZE)))
-                return finish(p, p->request, false) ? SWEEP_FILLED : SWEEP_NOTHING;
+            if (claim(p, s, &table[i], d, ipa_add(block, i * PAGE_SIZE), (uint32_t)(S2_ENTRIES - i), &number))
+                return serve(p, number, false) == SERVE_NO_MEMORY ? SWEEP_NOTHING : SWEEP_FILLED;
             waiting = true;
             break;
         case DESC_MMIO:
         case DESC_NOWHERE:
+        case DESC_ERROR:
             all_ram = false;
             break;
         default:

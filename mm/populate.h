@@ -8,6 +8,9 @@
  * helper share single-producer rings and nothing else: no lock.
  *
  * Without a helper the vCPU's core does the helper's part itself, in the fault.
+ *
+ * A request is served in two parts, which the bytes of a slow source may lie between: the descriptor's entry at level 3 is
+ * found or made, and filling begins; then the frame is published and the descriptor written.
  */
 #pragma once
 
@@ -17,7 +20,8 @@
 #define PORT_REQUESTS 8u /* outstanding at once per vCPU; one, until a guest can run something else meanwhile */
 #define POOL_BLOCKS 8u   /* ready 2 MiB blocks kept at hand per vCPU */
 #define POOL_TABLES 8u   /* ready zeroed 4 KiB frames kept at hand per vCPU */
-#define REQUESTS_MAX (MAX_CORES * PORT_REQUESTS + MAX_CORES)
+#define OWN_REQUESTS 32u /* of a populator, for pages that nobody asked for */
+#define REQUESTS_MAX (MAX_CORES * (PORT_REQUESTS + OWN_REQUESTS))
 
 _Static_assert(POOL_BLOCKS <= RING_SIZE && POOL_TABLES <= RING_SIZE && PORT_REQUESTS <= RING_SIZE, "ring size");
 
@@ -28,17 +32,23 @@ struct s2_request {
     uint64_t old; /* what the descriptor said before */
     ipa_t ipa;
     unsigned level;
+    uint32_t count; /* pages: `slot` and those behind it, IN_FLIGHT all of them; their `old` count up */
     bool write;
+    uint32_t next;            /* of those that wait for their source to have room; NO_REQUEST: the last */
     _Atomic uint64_t waiters; /* bit per core to be signalled; anyone may set one, only the wake-up clears them */
     _Atomic bool busy;
 };
+
+#define NO_REQUEST UINT32_MAX
 
 /* Whoever fills pages: a helper core, or a vCPU core without a helper. Its own core only. */
 struct populator {
     struct frame_cache frames;
     struct limbo limbo;
     struct report_helper *stats;
-    uint32_t request; /* the number of its own request, for pages nobody asked for */
+    uint32_t first_request;       /* requests[first_request .. + OWN_REQUESTS) are its own */
+    uint32_t put_off, put_off_at; /* requests whose source had no room: the first and the last of them */
+    uint32_t alone;               /* so many more pages are fetched one by one: a run of them failed */
 };
 
 struct s2_port {
@@ -60,15 +70,36 @@ extern struct s2_request requests[REQUESTS_MAX];
 void port_init(struct s2_port *port, uint32_t index, struct helper *helper, struct report_vcpu *stats);
 void populator_init(struct populator *p, uint32_t core, struct report_helper *stats);
 
-/* Serves a request: the descriptor is present when this returns, and the waiters are signalled. False: out of memory. */
-bool populate_serve(struct populator *p, uint32_t number);
+enum serve_result {
+    SERVE_DONE,      /* the descriptor says what became of it, and the waiters are signalled */
+    SERVE_PENDING,   /* it will: populate_filled() */
+    SERVE_NO_MEMORY, /* the descriptor is as it was, and the waiters are signalled */
+};
+
+/* Serves a request of a port. */
+WARN_UNUSED enum serve_result populate_serve(struct populator *p, uint32_t number);
+
+/* For sources: what `fill` began for this request, or for one that was put off, has ended: FILL_OK or FILL_ERROR. */
+void populate_filled(struct populator *p, uint32_t number, enum fill_result result);
+
+/* Tries those again whose source had no room. False: there are none, or it has none yet. */
+bool populate_put_off(struct populator *p);
 
 /* What a step of the background sweep found to do. */
-enum sweep_result { SWEEP_NOTHING, SWEEP_FILLED, SWEEP_PROMOTED, SWEEP_WAITING };
+enum sweep_result {
+    SWEEP_NOTHING,
+    SWEEP_FILLED, /* or begun to */
+    SWEEP_PROMOTED,
+    SWEEP_WAITING,
+};
+
+/* It has a request of its own left to sweep with. */
+bool populate_may_sweep(const struct populator *p);
 
 /*
  * One step towards completing the block around `at`, if the guest has begun it: fills one absent page of it, the first one
- * from `at` on or else the first of all, or, when all are present, promotes it. Never begins a block.
+ * from `at` on or else the first of all (and as many behind it as its source fetches at once), or, when all are present,
+ * promotes it. Never begins a block.
  */
 enum sweep_result populate_sweep(struct populator *p, struct s2 *s, ipa_t at);
 

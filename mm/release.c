@@ -9,6 +9,11 @@ void s2_freeze(struct s2 *s)
 {
     atomic_store_explicit(&s->frozen, true, memory_order_relaxed);
     epoch_wait(); /* who has not seen it yet is in an epoch that has begun */
+    for (uint32_t i = MAX_CORES * PORT_REQUESTS; i < REQUESTS_MAX; i++) {
+        /* What a sweep has begun to fetch. It may have gone to another space meanwhile: then it is none of this one. */
+        while (atomic_load_explicit(&requests[i].busy, memory_order_acquire) && requests[i].s2 == s)
+            cpu_relax();
+    }
 }
 
 void s2_thaw(struct s2 *s)

@@ -2,20 +2,32 @@
 /*
  * Where the content of a page comes from. A source is immutable while a guest uses it; disks and compressed images join
  * by another `struct source_ops`.
+ *
+ * A source that has to wait for its bytes begins to fetch them and returns FILL_PENDING; when they are there, its own
+ * code calls populate_filled() (mm/populate.h) on the core that asked. So one core has many pages on their way at once.
  */
 #pragma once
 
 #include "lib/types.h"
 
-enum fill_result { FILL_OK, FILL_ERROR };
+enum fill_result {
+    FILL_OK,
+    FILL_ERROR,   /* it cannot be read: nothing that the frames hold is to be seen */
+    FILL_PENDING, /* begun */
+    FILL_BUSY,    /* nothing was done: too much is under way. Try again when something of it has ended */
+};
 
 struct source;
 
 struct source_ops {
     const char *name;
     bool needs_helper; /* it waits, or needs FP: never called on a vCPU core */
-    /* Writes all 4096 bytes of `frame`. Bytes past the source's end are zero. */
-    enum fill_result (*fill)(const struct source *s, uint64_t page, void *frame);
+    uint32_t run;      /* pages at the most that one fill can fetch; nobody waits for any but the first */
+    /*
+     * Writes all bytes of `count` frames, which lie side by side, with as many pages from `page` on. Bytes past the
+     * source's end are zero. `request` is what populate_filled() wants to know.
+     */
+    enum fill_result (*fill)(const struct source *s, uint64_t page, void *frames, uint32_t count, uint32_t request);
 };
 
 struct source {

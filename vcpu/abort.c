@@ -89,6 +89,10 @@ static NOINLINE void ram_abort(struct vcpu *v, uint64_t esr)
     case S2_MMIO: /* there is none among RAM */
         nowhere(v, esr);
         break;
+    case S2_ERROR:
+        v->stats->unreadable++;
+        inject_external_abort(esr);
+        break;
     case S2_NO_MEMORY:
         vm_end(v->vm, GUEST_DESTROYED, "the machine has no memory left for it");
         break;

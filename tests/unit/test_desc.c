@@ -46,7 +46,8 @@ static void invalid_words(void **state)
         }
         assert_int_equal(desc_kind(desc_busy(), level), DESC_BUSY);
         assert_int_equal(desc_kind(desc_nowhere(), level), DESC_NOWHERE);
-        assert_false((desc_busy() | desc_nowhere()) & 1);
+        assert_int_equal(desc_kind(desc_error(), level), DESC_ERROR);
+        assert_false((desc_busy() | desc_nowhere() | desc_error()) & 1);
     }
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/fault.c mm/helper.c mm/guestmem.c lib/esr.c tests/unit/fake/fake_arch.c tests/unit/support.c */
+/* SOURCES: mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/fault.c mm/helper.c mm/guestmem.c mm/release.c lib/esr.c tests/unit/fake/fake_arch.c tests/unit/support.c */
 /* Sources, what is done to a frame before a guest sees it, and the steps of the sweep. */
+#include "mm/release.h"
 #include "tests/unit/support.h"
 
 #define RAM UINT64_C(0x40000000)
@@ -33,7 +34,7 @@ static void zero_source(void **state)
 
     (void)state;
     memset(frame, 0xff, sizeof(frame));
-    assert_int_equal(s.ops->fill(&s, 12345, frame + PAGE_SIZE), FILL_OK);
+    assert_int_equal(s.ops->fill(&s, 12345, frame + PAGE_SIZE, 1, 0), FILL_OK);
     for (size_t i = 0; i < sizeof(frame); i++)
         assert_int_equal(frame[i], i / PAGE_SIZE == 1 ? 0 : 0xff);
     assert_false(source_zero_ops.needs_helper || source_image_ops.needs_helper);
@@ -54,7 +55,7 @@ static void image_source(void **state)
 
         for (uint64_t page = 0; page < pages + 2; page++) {
             memset(frame, 0xff, sizeof(frame));
-            assert_int_equal(s.ops->fill(&s, page, frame + PAGE_SIZE), FILL_OK);
+            assert_int_equal(s.ops->fill(&s, page, frame + PAGE_SIZE, 1, 0), FILL_OK);
             for (uint64_t i = 0; i < PAGE_SIZE; i++) {
                 uint64_t at = page * PAGE_SIZE + i;
 
@@ -326,6 +327,236 @@ static void reserved_twice(void **state)
     assert_int_equal(world_audit().present, 2);
 }
 
+/* ---- a source that has to wait for its bytes */
+
+#define SLOW_MAX 64u
+
+static struct {
+    uint64_t page;
+    uint8_t *frames;
+    uint32_t count, request;
+} slow[SLOW_MAX];
+static uint32_t slow_count, slow_depth;
+
+static enum fill_result slow_fill(const struct source *s, uint64_t page, void *frames, uint32_t count, uint32_t request)
+{
+    (void)s;
+    if (slow_count == slow_depth)
+        return FILL_BUSY;
+    slow[slow_count].page = page;
+    slow[slow_count].frames = frames;
+    slow[slow_count].count = count;
+    slow[slow_count++].request = request;
+    return FILL_PENDING;
+}
+
+static const struct source_ops slow_ops = {.name = "slow", .needs_helper = true, .run = 8, .fill = slow_fill};
+
+static uint8_t slow_byte(uint64_t page, uint64_t i)
+{
+    return (uint8_t)(page * 7 + i + 1);
+}
+
+/* The bytes of fetch `n` arrive, or do not. */
+static void arrives(uint32_t n, bool ok)
+{
+    uint32_t request = slow[n].request;
+    uint32_t was = core_enter(2);
+
+    for (uint64_t i = 0; ok && i < slow[n].count * PAGE_SIZE; i++)
+        slow[n].frames[i] = slow_byte(slow[n].page + i / PAGE_SIZE, i % PAGE_SIZE);
+    slow[n] = slow[--slow_count];
+    populate_filled(&helpers[0].pop, request, ok ? FILL_OK : FILL_ERROR);
+    core_enter(was);
+}
+
+/* The whole of RAM is the source's. */
+static void make_slow(uint64_t size, uint32_t depth)
+{
+    make(1, size);
+    slow_count = 0;
+    slow_depth = depth;
+    CHECK(s2_set_range(&world.s2, &world.boot, ipa(RAM), size,
+                       desc_absent((uint32_t)s2_add_source(&world.s2, &(struct source){.ops = &slow_ops}), 0)));
+}
+
+static void holds(uint64_t page)
+{
+    uint64_t d = world_page(RAM + page * PAGE_SIZE);
+
+    assert_int_equal(desc_kind(d, 3), DESC_PRESENT);
+    for (uint64_t i = 0; i < PAGE_SIZE; i++)
+        CHECK(((uint8_t *)pa_ptr(desc_pa(d)))[i] == slow_byte(page, i));
+}
+
+/* What demand asked for, and nothing of the sweep. */
+static void serve_demands(void)
+{
+    while (ring_count(&world.port[0].requests) + ring_count(&world.port[1].requests))
+        assert_true(world_step(0));
+}
+
+/* Two vCPUs in one block, neither of which waits for the other; the bytes come in the other order. */
+static void many_on_their_way(void **state)
+{
+    bool queued = false;
+
+    (void)state;
+    make_slow(MIB(8), SLOW_MAX);
+    assert_int_equal(world_fault(0, RAM + 0x5000, false, &queued), S2_WAIT);
+    serve_demands();
+    assert_int_equal(world_fault(1, RAM + 0x7000, true, &queued), S2_WAIT);
+    serve_demands();
+    assert_int_equal(slow_count, 2);
+    assert_int_equal(world_fault(0, RAM + 0x5000, false, &queued), S2_WAIT);
+    assert_int_equal(desc_kind(world_page(RAM + 0x5000), 3), DESC_IN_FLIGHT);
+    assert_int_equal(desc_kind(world_page(RAM + 0x6000), 3), DESC_ABSENT);
+    sgi_take(0), sgi_take(1);
+    arrives(1, true);
+    assert_true(sgi_take(1) && !sgi_take(0));
+    assert_int_equal(world_fault(1, RAM + 0x7000, true, &queued), S2_RESUME);
+    assert_int_equal(desc_kind(world_page(RAM + 0x5000), 3), DESC_IN_FLIGHT);
+    arrives(0, true);
+    assert_true(sgi_take(0));
+    assert_int_equal(world_fault(0, RAM + 0x5000, false, &queued), S2_RESUME);
+    holds(5), holds(7);
+    assert_true(desc_writable(world_page(RAM + 0x7000)) && !desc_writable(world_page(RAM + 0x5000)));
+    assert_int_equal(world_audit().present, 2);
+    assert_true(port_idle(&world.port[0]) && port_idle(&world.port[1]));
+}
+
+/* A page that cannot be read is one, and its neighbours are not. */
+static void unreadable_page(void **state)
+{
+    uint32_t mmio;
+    bool queued = false;
+    uint8_t byte;
+
+    (void)state;
+    make_slow(MIB(2), SLOW_MAX);
+    assert_int_equal(world_fault(0, RAM + 0x5000, false, &queued), S2_WAIT);
+    serve_demands();
+    arrives(0, false);
+    assert_int_equal(s2_fault(&world.s2, &world.port[0], ipa(RAM + 0x5123), true, &mmio, &queued), S2_ERROR);
+    assert_int_equal(guestmem_read(&world.s2, ipa(RAM + 0x5fff), &byte, 1, true), GUESTMEM_ERROR);
+    assert_int_equal(report.helper[0].unreadable, 1);
+    assert_int_equal(world_audit().present, 0);
+    assert_int_equal(world_fault(0, RAM + 0x6000, false, &queued), S2_WAIT);
+    serve_demands();
+    arrives(0, true);
+    holds(6);
+    /* The sweep fills what is around it, and comes to rest. */
+    for (bool more = true; more;) {
+        more = world_step(0) || slow_count;
+        while (slow_count)
+            arrives(0, true);
+    }
+    assert_int_equal(world_audit().present, BLOCK_PAGES - 1);
+    assert_int_equal(world_audit().block, 0);
+    assert_int_equal(slow_count, 0);
+    assert_int_equal(sweep(RAM), SWEEP_NOTHING);
+    /* A space with such a page can be released, and it is gone then. */
+    s2_freeze(&world.s2);
+    s2_release(&world.s2, &world.boot);
+    assert_int_equal(desc_kind(world_page(RAM + 0x5000), 3), DESC_NOWHERE);
+}
+
+/* The sweep fetches pages side by side at once. A run that fails is fetched page by page. */
+static void runs(void **state)
+{
+    bool queued = false;
+    uint32_t fetched = 0;
+
+    (void)state;
+    make_slow(MIB(4), SLOW_MAX);
+    assert_int_equal(world_fault(0, RAM + 3 * PAGE_SIZE, false, &queued), S2_WAIT);
+    serve_demands();
+    assert_int_equal(slow[0].count, 1);
+    arrives(0, true);
+    assert_int_equal(sweep(RAM), SWEEP_FILLED);
+    assert_true(slow[0].page == 0 && slow[0].count == 3); /* up to the page that is there */
+    assert_int_equal(sweep(RAM), SWEEP_FILLED);
+    assert_true(slow[1].page == 4 && slow[1].count == 8);
+    assert_int_equal(sweep(RAM + 510 * PAGE_SIZE), SWEEP_FILLED);
+    assert_true(slow[2].page == 510 && slow[2].count == 2); /* a run ends with its table */
+    for (uint32_t i = 4; i < 12; i++)
+        assert_int_equal(desc_kind(world_page(RAM + i * PAGE_SIZE), 3), DESC_IN_FLIGHT);
+    /* Somebody waits for one of them that nobody had asked for. */
+    assert_int_equal(world_fault(1, RAM + 6 * PAGE_SIZE, true, &queued), S2_WAIT);
+    sgi_take(1);
+    arrives(1, false);
+    assert_true(sgi_take(1));
+    assert_int_equal(report.helper[0].unreadable, 0);
+    for (uint32_t i = 4; i < 12; i++)
+        assert_true(world_page(RAM + i * PAGE_SIZE) == desc_absent(1, i));
+    for (uint32_t i = 0; i < 8; i++)
+        assert_int_equal(sweep(RAM + 4 * PAGE_SIZE), SWEEP_FILLED);
+    assert_int_equal(slow_count, 10);
+    for (uint32_t n = slow_count; n-- > 0;) {
+        fetched += slow[n].count == 1;
+        arrives(n, slow[n].page != 9);
+    }
+    assert_int_equal(fetched, 8);
+    assert_int_equal(report.helper[0].unreadable, 1);
+    assert_int_equal(desc_kind(world_page(RAM + 9 * PAGE_SIZE), 3), DESC_ERROR);
+    holds(0), holds(3), holds(6), holds(11), holds(511);
+    assert_false(desc_writable(world_page(RAM + 6 * PAGE_SIZE))); /* filled for nobody, so clean */
+    assert_int_equal(sweep(RAM + 12 * PAGE_SIZE), SWEEP_FILLED);
+    assert_int_equal(slow[0].count, 8); /* and runs go on */
+}
+
+/* A source without room: whoever asked first is served first, and nothing is forgotten. */
+static void no_room(void **state)
+{
+    static const uint64_t page[] = {100, 513, 9, 7};
+    bool queued = false;
+
+    (void)state;
+    make_slow(MIB(8), 1);
+    for (uint32_t i = 0; i < ARRAY_SIZE(page); i++) {
+        assert_int_equal(world_fault(i % 2, RAM + page[i] * PAGE_SIZE, false, &queued), S2_WAIT);
+        serve_demands();
+    }
+    core_enter(2);
+    for (uint32_t i = 0; i < ARRAY_SIZE(page); i++) {
+        assert_false(populate_put_off(&helpers[0].pop));
+        assert_true(slow_count == 1 && slow[0].page == page[i]);
+        arrives(0, true);
+        assert_int_equal(populate_put_off(&helpers[0].pop), i + 1 < ARRAY_SIZE(page));
+    }
+    core_enter(0);
+    for (uint32_t i = 0; i < ARRAY_SIZE(page); i++)
+        holds(page[i]);
+    assert_true(port_idle(&world.port[0]) && port_idle(&world.port[1]));
+}
+
+/* A helper whose requests are all on their way rests; what a demand asks for does not wait for them. */
+static void all_on_their_way(void **state)
+{
+    bool queued = false;
+    uint64_t asked = 0;
+
+    (void)state;
+    make_slow(MIB(2), SLOW_MAX);
+    assert_int_equal(world_fault(0, RAM, false, &queued), S2_WAIT);
+    serve_demands();
+    arrives(0, true);
+    while (world_step(0))
+        CHECK(++asked < 10000);
+    assert_int_equal(slow_count, OWN_REQUESTS);
+    assert_int_equal(world_fault(1, RAM + 500 * PAGE_SIZE, false, &queued), S2_WAIT);
+    assert_true(world_step(0));
+    assert_true(slow_count == OWN_REQUESTS + 1 && slow[OWN_REQUESTS].page == 500);
+    for (bool more = true; more;) {
+        while (slow_count)
+            arrives(slow_count - 1, true);
+        more = world_step(0) || slow_count;
+    }
+    assert_int_equal(world_audit().block, BLOCK_PAGES);
+    for (uint64_t i = 0; i < BLOCK_PAGES; i++)
+        holds(i);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
@@ -339,6 +570,11 @@ int main(void)
         TEST(sweep_of_a_part),
         TEST(retired_table_rests),
         TEST(reserved_twice),
+        TEST(many_on_their_way),
+        TEST(unreadable_page),
+        TEST(runs),
+        TEST(no_room),
+        TEST(all_on_their_way),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,8 +13,8 @@ MAGIC = 0x74726F706572776D
 VERSION = 1
 HEAD = struct.Struct("<QII I3I 6I QQQ96sQ")
 GUEST = struct.Struct("<32sII Qqq96sQQ")
-VCPU = struct.Struct("<II 5Q 7Q qqQQ")
-HELPER = struct.Struct("<II 6Q")
+VCPU = struct.Struct("<II 5Q 7Q qqQQ Q")
+HELPER = struct.Struct("<II 6Q Q")
 MAX_ENTRIES = 4096  # of one array: more is a damaged report
 
 RUNNING, OFF, PANIC, ENDED, NO_BOOT = range(5)
@@ -65,9 +65,10 @@ class Report:
         self.result = result
         self.reason = text(reason)
         self.guests = [self._guest(i, row, vcpu_rows) for i, row in enumerate(guest_rows)]
-        names = ("core", None, "zeroed_pages", "populated_pages", "promoted_blocks", "busy_ns", "requests", "shared_locks")
+        names = ("core", None, "zeroed_pages", "populated_pages", "promoted_blocks", "busy_ns", "requests", "shared_locks",
+                 "unreadable_pages")
         self.helpers = [{n: v for n, v in zip(names, row) if n} for row in helper_rows]
-        self.shared_locks = sum(row[-1] for row in vcpu_rows + helper_rows)
+        self.shared_locks = sum(row[17] for row in vcpu_rows) + sum(row[7] for row in helper_rows)
 
     @staticmethod
     def _guest(index, row, vcpu_rows):
@@ -84,7 +85,8 @@ class Report:
             "filled_before_start": filled,
             "resets": resets,
             "wait_ns": sum(v[16] for v in mine),
-            "faults": {n: sum(v[2 + i] for v in mine) for i, n in enumerate(FAULTS)},
+            "faults": {**{n: sum(v[2 + i] for v in mine) for i, n in enumerate(FAULTS)},
+                       "unreadable": sum(v[18] for v in mine)},
             "exits": {n: sum(v[7 + i] for v in mine) for i, n in enumerate(EXITS)},
         }
 
