@@ -118,6 +118,8 @@
 
 /* CNTHP_CTL_EL2 (D19.12.14) */
 #define CNT_CTL_ENABLE BIT(0)
+#define CNT_CTL_IMASK BIT(1)
+#define CNT_CTL_ISTATUS BIT(2)
 
 /* SPSR_EL2 (C5.2.19) */
 #define SPSR_M FIELD(3, 0)

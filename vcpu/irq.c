@@ -100,6 +100,18 @@ void irq_trap(struct vcpu *v)
     }
 }
 
+static uint32_t line(uint64_t ctl, uint32_t intid)
+{
+    return (ctl & (CNT_CTL_ENABLE | CNT_CTL_IMASK | CNT_CTL_ISTATUS)) == (CNT_CTL_ENABLE | CNT_CTL_ISTATUS)
+               ? UINT32_C(1) << intid
+               : 0;
+}
+
+uint32_t irq_timer_lines(void)
+{
+    return line(sysreg_read(cntv_ctl_el0), PPI_VTIMER) | line(sysreg_read(cntp_ctl_el0), PPI_PTIMER);
+}
+
 void irq_wait(struct vcpu *v)
 {
     wfi();

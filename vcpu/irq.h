@@ -28,5 +28,8 @@ void irq_on_alarm(void (*fn)(void));
 /* Own core: the alarm rings here, once, in `ms` milliseconds, whether the guest runs or waits. A new one replaces it. */
 void irq_alarm(uint32_t ms);
 
+/* Own core: the PPIs of the guest's timers whose lines are high now, a bit for each INTID. */
+uint32_t irq_timer_lines(void);
+
 /* Sleeps until something is pending, and serves it. */
 void irq_wait(struct vcpu *v);

@@ -3,6 +3,7 @@
 #include "vcpu/vgic_state.h"
 
 #include "dev/gic.h"
+#include "vcpu/irq.h"
 
 /*
  * Only the one who finds `dirty` clear signals: whoever found it set knows that a signal is under way, or that the
@@ -200,6 +201,28 @@ void vgic_dir(struct vcpu *v, uint64_t val)
 }
 
 /*
+ * Which private interrupts of t are pending as physical ones. A timer's line is a level: it may have gone low since EL2
+ * took its interrupt, and may be high again while that is still active. For the accessing vCPU's own ones the timers
+ * themselves say so, and an interrupt whose line is low goes back to the hardware. Known limit: of another vCPU's, what
+ * was true when its core took them.
+ */
+static uint32_t physical_pending(struct vcpu *v, struct vcpu *t)
+{
+    uint32_t was = atomic_load(&t->vgic.hw_pending);
+    uint32_t edge, lines;
+
+    if (t != v)
+        return was;
+    edge = atomic_load(&t->vgic.priv.edge);
+    lines = irq_timer_lines() & ~edge;
+    if (was & ~(lines | edge)) {
+        atomic_fetch_and(&t->vgic.hw_pending, lines | edge);
+        vgic_mark(t, VGIC_FOLD);
+    }
+    return lines | (was & edge);
+}
+
+/*
  * What the accessing vCPU has in its own list registers is folded into memory first, so its own view is exact. What
  * another vCPU has in its list registers counts as it was when that one last folded: in a list register and not known
  * to be active means pending.
@@ -220,7 +243,7 @@ uint32_t vgic_bits_read(struct vcpu *v, struct vcpu *t, uint32_t b, uint32_t reg
         vgic_fold(v);
         pending = atomic_load(&k->pending) | (atomic_load(&k->level) & ~atomic_load(&k->edge));
         if (b == 0)
-            pending |= atomic_load(&t->vgic.hw_pending);
+            pending |= physical_pending(v, t);
         return pending | (atomic_load(&k->inlr) & ~atomic_load(&k->active));
     case VGIC_SET_ACTIVE:
     case VGIC_CLR_ACTIVE:

@@ -232,6 +232,14 @@ def test_gicv2_has_eight_cpus(guest, mw, guest_image):
     assert done.code == 2 and "8 cores at most" in done.stderr
 
 
+@pytest.mark.parametrize("icount", [[], ["--icount"]], ids=["mttcg", "icount"])
+@pytest.mark.parametrize("machine", ["virt", "virt-gicv2"])
+def test_gicstate(guest, machine, icount):
+    """What registers read back, a timer's and the UART's live line among it."""
+    guest("gicstate", "--machine", machine, *icount, expect=["an enabled timer that was put off", "active, and its line high"])
+
+
+
 def test_irq_icount(guest):
     guest("irq", "--icount", expect=["virtual timer"])
 

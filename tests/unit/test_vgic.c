@@ -92,6 +92,7 @@ static void settle(void)
 
 static void machine(unsigned count, uint32_t lrs)
 {
+    fake_timer_lines = 0;
     memset(&vm, 0, sizeof vm);
     memset(cpus, 0, sizeof cpus);
     memset(gich, 0, sizeof gich);
@@ -709,6 +710,7 @@ static void tick(unsigned cpu, uint32_t intid)
 {
     assert_false(physically_active[cpu] >> intid & 1);
     physically_active[cpu] |= 1u << intid;
+    fake_timer_lines = 1u << intid;
     vgic_hw_ppi(&cpus[cpu], intid);
     vgic_sync(&cpus[cpu]);
 }
@@ -747,6 +749,14 @@ static void test_timer_that_the_guest_does_not_want(void **state)
     tick(0, PPI_VTIMER);
     assert_int_equal(fake_gich_highest(), FAKE_SPURIOUS);
     assert_int_equal(physically_active[0], 1u << PPI_VTIMER);
+    assert_true(bit_read(0, ISPENDR, PPI_VTIMER));
+    settle();
+    /* Its line falls: what the guest reads says so, and the physical one is given back. It rises again: the same. */
+    fake_timer_lines = 0;
+    assert_false(bit_read(0, ISPENDR, PPI_VTIMER));
+    settle();
+    assert_int_equal(physically_active[0], 0);
+    tick(0, PPI_VTIMER);
     assert_true(bit_read(0, ISPENDR, PPI_VTIMER));
     settle();
     /* Enabled: given back to the hardware, which raises it again if the line is still high. */
@@ -1158,24 +1168,20 @@ static void model_compare_registers(void)
     for (uint32_t b = 0; b < MODEL_INTIDS / 32; b++) {
         uint32_t pending = 0;
         uint32_t active = 0;
-        uint32_t ignore = b == 0 ? cpus[0].vgic.hw_kept : 0; /* its line may have fallen since */
         uint32_t got;
+
+        fake_timer_lines = (uint32_t)model[TIMER].line << TIMER;
 
         for (uint32_t n = 0; n < 32; n++) {
             uint32_t i = b * 32 + n;
 
-            pending |=
-                (uint32_t)(model[i].pending || (model[i].line && !model[i].edge && !(i == TIMER && model[i].active)))
-                << n;
+            pending |= (uint32_t)(model[i].pending || (model[i].line && !model[i].edge)) << n;
             active |= (uint32_t)model[i].active << n;
         }
         got = b ? dist_read(ISACTIVER + 4 * b) : redist_read(0, ISACTIVER);
         assert_int_equal(got, active);
         got = b ? dist_read(ISPENDR + 4 * b) : redist_read(0, ISPENDR);
-        /* The timer's line is not seen while its interrupt is active. */
-        if (b == 0 && model[TIMER].active)
-            ignore |= 1u << TIMER;
-        assert_int_equal(got & ~ignore, pending & ~ignore);
+        assert_int_equal(got, pending);
         model_settle();
     }
 }

@@ -20,6 +20,9 @@ struct fake_gich {
 
 extern _Thread_local struct fake_gich *fake_gich;
 
+/* The lines of the guest's timers that are high, a bit for each INTID: what irq_timer_lines() says. */
+extern _Thread_local uint32_t fake_timer_lines;
+
 #define FAKE_SPURIOUS 1023
 
 uint32_t fake_gich_misr(void);      /* not 0: the maintenance interrupt is raised */

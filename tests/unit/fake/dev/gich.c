@@ -3,7 +3,15 @@
 
 #include <assert.h>
 
+#include "vcpu/irq.h"
+
 _Thread_local struct fake_gich *fake_gich;
+_Thread_local uint32_t fake_timer_lines;
+
+uint32_t irq_timer_lines(void)
+{
+    return fake_timer_lines;
+}
 
 uint64_t gich_lr_read(uint32_t n)
 {
