@@ -224,10 +224,15 @@ static void own_held(void)
 static void own_line(const char *s, size_t n)
 {
     spin_lock(&lock);
-    if (own_begun)
-        own_hold('\n');
-    while (n--)
-        own_hold(*s++);
+    if (!open && !waits(&own)) { /* as it is while EL2 starts, where each instruction counts */
+        put_all(own.prefix, strlen(own.prefix));
+        put_all(s, n);
+    } else {
+        if (own_begun)
+            own_hold('\n');
+        while (n--)
+            own_hold(*s++);
+    }
     own_held();
 }
 
