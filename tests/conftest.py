@@ -26,6 +26,7 @@ def pytest_addoption(parser):
     parser.addoption("--repeat", type=int, default=1, help="run each test marked racy this many times")
     parser.addoption("--repeat-linux", type=int, default=None, help="the same for tests/linux (default: --repeat)")
     parser.addoption("--soak", action="store_true", help="also run the tests marked slow")
+    parser.addoption("--icount", action="store_true", help="start each machine with --icount, all cores in one clock")
 
 
 def pytest_configure(config):
@@ -61,7 +62,7 @@ os.environ.setdefault("MW_THREADS", "multi")
 
 
 @pytest.fixture
-def mw(tmp_path):
+def mw(tmp_path, request):
     """mw("run", "--kernel", ...) -> Result. `run` gets --stats and --timeout by itself; nothing outlives the test."""
     count = 0
 
@@ -73,6 +74,7 @@ def mw(tmp_path):
         if args[:1] == ["run"]:
             args += [] if "--stats" in args else ["--stats", str(stats)]
             args += [] if "--timeout" in args else ["--timeout", str(timeout)]
+            args += ["--icount"] if request.config.getoption("--icount") and "--icount" not in args else []
         feed = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
         done = subprocess.run([*MW, *args], capture_output=True, timeout=timeout + 30, cwd=cwd, check=False,
                               env={**os.environ, **(env or {})}, **feed)

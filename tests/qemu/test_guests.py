@@ -239,7 +239,6 @@ def test_gicstate(guest, machine, icount):
     guest("gicstate", "--machine", machine, *icount, expect=["an enabled timer that was put off", "active, and its line high"])
 
 
-
 def test_irq_icount(guest):
     guest("irq", "--icount", expect=["virtual timer"])
 
