@@ -26,6 +26,7 @@ struct writer {
     char prefix[40];   /* of each line; empty: its bytes pass as they are, at once */
     bool line_is_over; /* its line was closed where it wants to write LF next: that LF has been written */
     _Atomic bool alarmed;
+    _Atomic bool ended; /* it writes no more: its last line ends with its last byte */
     _Atomic uint32_t head, tail;
     char held[HELD_MAX];
 };
@@ -98,6 +99,11 @@ static bool waits(const struct writer *w)
     return atomic_load_explicit(&w->head, memory_order_relaxed) != atomic_load_explicit(&w->tail, memory_order_acquire);
 }
 
+static bool has_ended(const struct writer *w)
+{
+    return atomic_load_explicit(&w->ended, memory_order_acquire);
+}
+
 static bool anybody_waits(void)
 {
     bool any = waits(&own);
@@ -115,6 +121,8 @@ static void emit_held(struct writer *w)
     for (; head != tail; head++)
         emit(w, w->held[head % HELD_MAX]);
     atomic_store_explicit(&w->head, head, memory_order_release);
+    if (open == w && has_ended(w))
+        close_line();
 }
 
 /* The line that was begun goes on; between two lines all others have their turn, until one leaves its own open. */
@@ -122,7 +130,7 @@ static void pump(void)
 {
     static uint32_t turn;
 
-    if (open && waits(open))
+    if (open && (waits(open) || has_ended(open)))
         emit_held(open);
     if (open && anybody_waits() && standing())
         close_line();
@@ -195,10 +203,8 @@ static void alarm(void)
     atomic_store_explicit(&own.alarmed, false, memory_order_relaxed);
     spin_lock(&lock);
     let_go();
-    if (waits(w))
+    if (anybody_waits()) /* for whoever is still held back: another's alarm may have been this one */
         arm(w);
-    if (waits(&own))
-        arm(&own);
 }
 
 static void own_hold(char c)
@@ -316,13 +322,11 @@ void console_ended(struct vm *vm)
 
     if (!present)
         return;
+    atomic_store_explicit(&w->ended, true, memory_order_release);
     spin_lock(&lock);
-    if (open != w && waits(w))
-        close_line();
-    emit_held(w);
-    if (open == w)
-        close_line();
     let_go();
+    if (waits(w))
+        arm(w);
 }
 
 void console_say(const char *fmt, ...)

@@ -25,7 +25,7 @@ void console_attach(struct vm *vm, bool named);
 /* The core that takes the UART's interrupt, when it can: input begins. */
 void console_start(void);
 
-/* The guest has ended: what it began to write is shown, and its line closed. Any core. */
+/* The guest has ended: what it began to write is shown in its turn, and its line closed. A vCPU's core. */
 void console_ended(struct vm *vm);
 
 /* The machine ends: all that waits is written out, and nobody writes any more. */

@@ -20,7 +20,7 @@
 #define PORT_REQUESTS 8u /* outstanding at once per vCPU; one, until a guest can run something else meanwhile */
 #define POOL_BLOCKS 8u   /* ready 2 MiB blocks kept at hand per vCPU */
 #define POOL_TABLES 8u   /* ready zeroed 4 KiB frames kept at hand per vCPU */
-#define OWN_REQUESTS 8u /* of a populator, for pages that nobody asked for */
+#define OWN_REQUESTS 8u  /* of a populator, for pages that nobody asked for */
 #define REQUESTS_MAX (MAX_CORES * (PORT_REQUESTS + OWN_REQUESTS))
 
 _Static_assert(POOL_BLOCKS <= RING_SIZE && POOL_TABLES <= RING_SIZE && PORT_REQUESTS <= RING_SIZE, "ring size");

@@ -211,12 +211,6 @@ static void own_lines(void **state)
     shows("a: prompt\r\n[mw] late\n");
     guest(0, "\nnext\n");
     shows("a: next\n");
-    guest(0, "end");
-    guest(1, "of both");
-    console_ended(&guests[1]);
-    shows("a: end\nbee: of both\n");
-    guest(0, "\n");
-    shows("a: \n");
 }
 
 /* What a person types at the monitor is one more line, and an EL2 line that comes meanwhile ends it. */
@@ -275,6 +269,20 @@ static void panics(void **state)
     log_line("news");
     log_panic_line("panic: %d", 1);
     shows("a: half\n[mw] news\n[mw] panic: 1\n");
+}
+
+/* A guest that ends waits for the end of another's line, and its own line ends with it. */
+static void ended(void **state)
+{
+    (void)state;
+    guest(0, "\n");
+    out_len = 0;
+    guest(0, "end");
+    guest(1, "of both");
+    console_ended(&guests[1]);
+    shows("a: end");
+    guest(0, "s\n");
+    shows("s\nbee: of both\n");
 }
 
 /* Last of all. */
@@ -367,7 +375,7 @@ int main(void)
         cmocka_unit_test(lines),     cmocka_unit_test(prompts), cmocka_unit_test(overflow),
         cmocka_unit_test(own_lines), cmocka_unit_test(echo),    cmocka_unit_test(flow_control),
         cmocka_unit_test(alone),     cmocka_unit_test(input),   cmocka_unit_test(backlog),
-        cmocka_unit_test(panics),    cmocka_unit_test(the_end),
+        cmocka_unit_test(panics),    cmocka_unit_test(ended),   cmocka_unit_test(the_end),
     };
 
     return cmocka_run_group_tests(tests, set_up, NULL);
