@@ -15,7 +15,7 @@
 #define ROUNDS 4        /* looks for bytes of others before a core goes back to its own guest */
 #define BACKLOG_MAX 256 /* bytes of input that a guest has no room for yet */
 #define STANDING_MS \
-    200 /* a line without a new byte for so long is a prompt, and not a core that its host has stopped */
+    1000 /* a line without a new byte for so long is a prompt, and not a core that its host has stopped */
 
 /*
  * Somebody who writes: a guest, or EL2. The bytes of EL2 and of a named guest go through `held`: a guest's own vCPUs put
@@ -91,7 +91,12 @@ static void emit(struct writer *w, char c)
 /* A guest without a name makes nobody wait. */
 static bool standing(void)
 {
-    return !open->prefix[0] || ticks_ns(counter_ticks().v - last_at.v) >= STANDING_MS * 1000000u;
+    int64_t ticks;
+
+    if (!open->prefix[0])
+        return true;
+    ticks = (int64_t)(counter_ticks().v - last_at.v); /* negative where another core's counter is a little ahead */
+    return ticks > 0 && ticks_ns((uint64_t)ticks) >= STANDING_MS * 1000000u;
 }
 
 static bool waits(const struct writer *w)
