@@ -15,7 +15,7 @@
 #define ROUNDS 4        /* looks for bytes of others before a core goes back to its own guest */
 #define BACKLOG_MAX 256 /* bytes of input that a guest has no room for yet */
 #define STANDING_MS \
-    1000 /* a line without a new byte for so long is a prompt, and not a core that its host has stopped */
+    200 /* a line without a new byte for so long is a prompt, and not a core that its host has stopped */
 
 /*
  * Somebody who writes: a guest, or EL2. The bytes of EL2 and of a named guest go through `held`: a guest's own vCPUs put
@@ -120,13 +120,14 @@ static bool anybody_waits(void)
 
 static void emit_held(struct writer *w)
 {
+    bool ended = has_ended(w); /* before the look for bytes: there are none after the ones seen then */
     uint32_t tail = atomic_load_explicit(&w->tail, memory_order_acquire);
     uint32_t head = atomic_load_explicit(&w->head, memory_order_relaxed);
 
     for (; head != tail; head++)
         emit(w, w->held[head % HELD_MAX]);
     atomic_store_explicit(&w->head, head, memory_order_release);
-    if (open == w && has_ended(w))
+    if (open == w && ended)
         close_line();
 }
 

@@ -161,11 +161,11 @@ static void prompts(void **state)
     ring();
     shows("");
     assert_int_equal(alarms, 2);
-    wait_ms(1050);
+    wait_ms(250);
     ring();
     shows("\nbee: x");
     assert_int_equal(alarms, 2);
-    wait_ms(1050);
+    wait_ms(250);
     guest(0, "root\n");
     guest(1, "y\n");
     shows("\na: root\nbee: y\n");
@@ -206,7 +206,7 @@ static void own_lines(void **state)
     shows("\r\n[mw] news\n[mw] 7\na: next\n");
     guest(0, "prompt\r");
     log_line("late");
-    wait_ms(1050);
+    wait_ms(250);
     ring();
     shows("a: prompt\r\n[mw] late\n");
     guest(0, "\nnext\n");
@@ -228,7 +228,7 @@ static void echo(void **state)
     shows("");
     guest(0, "\n");
     shows("\n[mw] s");
-    wait_ms(1050);
+    wait_ms(250);
     guest(0, "x\n");
     shows("\na: x\n");
     console_echo('\n'); /* the line that is over has ended */
@@ -255,7 +255,7 @@ static void flow_control(void **state)
     for (int i = 0; i < 2048; i++)
         guest(1, "0\n");
     assert_true(guests[1].uart.full(&guests[1]));
-    wait_ms(1050);
+    wait_ms(250);
     assert_false(guests[1].uart.full(&guests[1])); /* for somebody else's prompt it need not wait for ever */
     guest(0, "\n");
     out_len = 0;
