@@ -51,7 +51,8 @@ struct report report = {
               .touched = 24,
               .block = 512,
               .wait_ns = 70,
-              .shared_locks = 1},
+              .shared_locks = 1,
+              .unreadable = 3},
              /* another guest's: not in the sums of the first, but for the locks */
              {.guest = 1, .core = 1, .faults = {1000, 1000, 1000, 1000, 1000}, .touched = 1000, .shared_locks = 4},
              {.guest = 0,
@@ -60,14 +61,16 @@ struct report report = {
               .exits = {60, 70, 80, 90, 100, 110, 120},
               .touched = -1,
               .wait_ns = 700,
-              .shared_locks = 2}},
+              .shared_locks = 2,
+              .unreadable = 4}},
     .helper = {{.core = 3,
                 .zeroed_pages = 11,
                 .populated_pages = 12,
                 .promoted_blocks = 13,
                 .busy_ns = 14,
                 .requests = 15,
-                .shared_locks = 8}},
+                .shared_locks = 8,
+                .unreadable = 9}},
 };
 
 /* The code starts one page into the image. */

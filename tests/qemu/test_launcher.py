@@ -236,10 +236,11 @@ def test_off(run_fake):
     assert (guest["name"], guest["status"], guest["ram_pages"]) == ("fake", "off", 131072)
     # Sums over the guest's own vCPUs, and the helpers' share.
     assert (guest["touched_pages"], guest["block_pages"]) == (1000 + 24 - 1, 512 + 512)
+    assert guest["unreadable_faults"] == 3 + 4
     assert guest["faults"] == {"fast": 11, "queued": 22, "waited": 33, "mmio": 44, "nowhere": 55}
     assert guest["exits"] == {"hvc": 66, "smc": 77, "sysreg": 88, "abort": 99, "wfx": 110, "irq": 121, "other": 132}
     assert s["helpers"] == [{"core": 3, "zeroed_pages": 11, "populated_pages": 12, "promoted_blocks": 13, "busy_ns": 14,
-                             "requests": 15, "shared_locks": 8}]
+                             "requests": 15, "shared_locks": 8, "unreadable_pages": 9}]
     assert s["shared_locks_on_fault_path"] == 15
     assert (s["counter_hz"], s["entry_ticks"], s["first_guest_ticks"]) == (62500000, 1000, 3000)
     assert (s["reason"], s["image_base"]) == ("", 0x40200000)

@@ -268,8 +268,12 @@ def test_memory_comes_back_zeroed(terminal, config, how, helpers):
     t.type("x")
     t.expect(r"alpha: pattern: filled 6\d MiB")
     if stay:
-        note_free()
-        assert free[1] <= free[0] - 60
+        for _ in range(20):  # the pool of ready blocks may have given some of them, and fills again
+            note_free()
+            if free[-1] <= free[0] - 60:
+                break
+            time.sleep(0.1)
+        assert free[-1] <= free[0] - 60, free
         t.monitor("destroy alpha")
     t.expect_exact(f"[mw] alpha: {how}")
     for _ in range(20):  # the last of its cores and the helper give back what they had

@@ -85,8 +85,8 @@ class Report:
             "filled_before_start": filled,
             "resets": resets,
             "wait_ns": sum(v[16] for v in mine),
-            "faults": {**{n: sum(v[2 + i] for v in mine) for i, n in enumerate(FAULTS)},
-                       "unreadable": sum(v[18] for v in mine)},
+            "unreadable_faults": sum(v[18] for v in mine),
+            "faults": {n: sum(v[2 + i] for v in mine) for i, n in enumerate(FAULTS)},
             "exits": {n: sum(v[7 + i] for v in mine) for i, n in enumerate(EXITS)},
         }
 
