@@ -112,7 +112,7 @@ static void read_back(void)
               mmio_read32(frame(n) + IPRIORITYR + (n & ~3u)));
         gic_priority(n, 0xff);
         const unsigned least = mmio_read8(frame(n) + IPRIORITYR + n);
-        check(least >= 0xf0 && (least & 0xf) != 0xf, "priority bits there are", "%x", least);
+        check(least >= 0xf0, "16 priorities at the least", "%x", least);
         gic_priority(n, 0xa0);
         if (n >= 32) {
             mmio_write32(GICD + ICFGR + n / 16 * 4, ~0u);
@@ -128,7 +128,9 @@ static void read_back(void)
     check((sgis & 0xaaaaaaaa) == 0xaaaaaaaa && mmio_read32(frame(0) + ICFGR) == sgis, "SGIs are edges and stay so",
           "%x, %x", sgis, mmio_read32(frame(0) + ICFGR));
 
-    /* One past the last INTID there is. */
+    /* One past the last INTID there is: QEMU's own GICv3 keeps bits there. */
+    if (!v2 && !under_meanwhile())
+        return;
     const unsigned absent = ((mmio_read32(GICD + TYPER) & 0x1f) + 1) * 32;
     set(ISENABLER, absent);
     set(ISPENDR, absent);

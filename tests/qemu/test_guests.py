@@ -239,6 +239,14 @@ def test_gicstate(guest, machine, icount):
     guest("gicstate", "--machine", machine, *icount, expect=["an enabled timer that was put off", "active, and its line high"])
 
 
+@pytest.mark.parametrize("icount", [[], ["--icount"]], ids=["mttcg", "icount"])
+@pytest.mark.parametrize("machine", ["virt", "virt-gicv2"])
+def test_gicirq(guest, machine, icount):
+    """Nesting deeper than there are list registers, EOI modes, binary points, groups, SGI targets, routes."""
+    guest("gicirq", "--machine", machine, "--cpus", 2, *icount, expect=[
+        "each EOI ends the one that runs", "DIR deactivates", "SGI to all but self", "is there when it is on"])
+
+
 def test_irq_icount(guest):
     guest("irq", "--icount", expect=["virtual timer"])
 
