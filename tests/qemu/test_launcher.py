@@ -74,6 +74,11 @@ def one_line(result, *words):
     (["run", "--machine", "raspi3b"], ["raspi3b", "virt"]),
     (["run", "--kernel", "/no/such/kernel"], ["kernel", "/no/such/kernel"]),
     (["run", "--initrd", "/no/such/initrd"], ["initrd", "/no/such/initrd"]),
+    (["run", "--kernel", ""], ["kernel", "empty path"]),
+    (["run", "--initrd", ""], ["initrd", "empty path"]),
+    (["run", "--stats", ""], ["stats", "empty path"]),
+    (["run", "--kernel", "/dev/zero"], ["kernel", "/dev/zero", "not a file"]),
+    (["run", "--initrd", "/dev/zero"], ["initrd", "/dev/zero", "not a file"]),
     (["run", "--config", "/no/such/file.toml"], ["config", "/no/such/file.toml"]),
     (["run", "--stats", "/no/such/folder/stats.json"], ["stats", "/no/such/folder"]),
     (["pack"], ["-o"]),
@@ -114,6 +119,11 @@ def test_payloads_that_do_not_fit(mw, kernel, fake_el2, tmp_path):
     run = mw("run", "--kernel", kernel, "--initrd", initrd, "--memory", "2M", env=env)
     one_line(run, "initrd", "does not fit", "2M")
     one_line(mw("run", "--kernel", initrd, "--memory", "2M", env=env), "kernel", "does not fit")
+    # Far more than anybody wants to read: a terabyte of holes.
+    endless = tmp_path / "endless"
+    with endless.open("wb") as f:
+        f.truncate(1 << 40)
+    one_line(mw("run", "--kernel", endless, "--memory", "32M", env=env), "kernel", "does not fit", "larger", "32M")
     # A kernel of 64 bytes whose Image header asks for 64 MiB.
     header = tmp_path / "header"
     header.write_bytes(struct.pack("<QQQ32sII", 0, 0, 64 * MIB, b"", 0x644D5241, 0))
@@ -157,6 +167,7 @@ def test_help(mw):
     ("[[guest]]\nname = 'meanwhile'\n", ["meanwhile"]),
     ("[[guest]]\nname = ''\n", ["guest name"]),
     ("[[guest]]\nappend = \"a\\u0000b\"\n", ["append"]),
+    ("[[guest]]\nkernel = ''\n", ["[[guest]] 1", "kernel", "empty path"]),
     ("[[guest]]\nidentity = 'xen'\n", ["identity", "xen"]),
     ("[[guest]]\npopulate-granule = '64K'\n", ["populate-granule", "64K"]),
     ("[[guest]]\n[[guest]]\n", ["guest name 'guest'", "twice"]),

@@ -2,6 +2,7 @@
 """What every part of the launcher uses: where things are, how it speaks, how it refuses."""
 
 import os
+import stat
 import sys
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
@@ -42,10 +43,16 @@ def show_size(size):
     return str(size)
 
 
-def read_file(path, what):
-    """The bytes of a file named by the user; anything wrong with it is said in one line."""
+def read_file(path, what, fits=None):
+    """The bytes of a file named by the user; anything wrong with it is said in one line. A file of more than `fits` bytes is
+    not read at all."""
     try:
         with open(path, "rb") as f:
+            status = os.fstat(f.fileno())
+            if not stat.S_ISREG(status.st_mode) and not stat.S_ISFIFO(status.st_mode):
+                raise Refusal(f"{what}: {path} is not a file")  # a device may never end
+            if fits is not None and status.st_size > fits:
+                raise Refusal(f"{what}: {path} does not fit: it is larger than the guest's RAM of {show_size(fits)}")
             return f.read()
     except OSError as e:
         raise Refusal(f"{what}: cannot read {path}: {e.strerror}") from None

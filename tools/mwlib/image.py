@@ -48,7 +48,7 @@ def kernel_end(kernel):
 
 def load_payloads(guest):
     """Reads the guest's files, and refuses what cannot fit before a machine is started; EL2 checks again."""
-    kernel = read_file(guest.kernel, f"guest '{guest.name}': kernel")
+    kernel = read_file(guest.kernel, f"guest '{guest.name}': kernel", guest.memory)
     if not kernel:
         raise Refusal(f"guest '{guest.name}': kernel {guest.kernel} is empty")
     if kernel[:2] == b"\x1f\x8b":
@@ -59,7 +59,7 @@ def load_payloads(guest):
                       f" the guest has {show_size(guest.memory)}")
     if not guest.initrd:
         return [kernel]
-    initrd = read_file(guest.initrd, f"guest '{guest.name}': initrd")
+    initrd = read_file(guest.initrd, f"guest '{guest.name}': initrd", guest.memory)
     if not initrd:
         raise Refusal(f"guest '{guest.name}': initrd {guest.initrd} is empty")
     if end + len(initrd) > guest.memory:

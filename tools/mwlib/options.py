@@ -122,7 +122,9 @@ def apply(target, values, keys, where, folder=""):
             value = keys[key](value)
         except ValueError as e:
             raise Refusal(f"{where}: {key}: {e}") from None
-        if key in PATH_KEYS and value:
+        if key in PATH_KEYS:
+            if not value:
+                raise Refusal(f"{where}: {key}: an empty path")  # a script's unset variable, and not the default
             value = os.path.join(folder, value)
         setattr(target, key.replace("-", "_"), value)
 
