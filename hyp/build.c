@@ -17,7 +17,8 @@ uint64_t build_blocks(const struct guest_config *c, bool helpers)
     uint64_t ram = c->memory >> BLOCK_SHIFT;
     uint64_t tables = ram + (c->memory >> GIB_SHIFT) + 8; /* 4 KiB each */
 
-    return ram + tables / BLOCK_PAGES + 1 + (helpers ? c->cpus * (POOL_BLOCKS + 1) : 1);
+    /* Without helpers each vCPU's core makes tables, of a block of its own. */
+    return ram + tables / BLOCK_PAGES + 1 + c->cpus * (helpers ? POOL_BLOCKS + 1 : 1);
 }
 
 /* Where the guests' device trees lie: kept for their life, since a reset starts from them. One block for all. */

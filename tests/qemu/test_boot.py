@@ -352,6 +352,23 @@ def test_too_small(mw, guest_image, memory, ram):
 
 
 @pytest.mark.racy
+@pytest.mark.parametrize("granule", ["4K", "2M"])
+@pytest.mark.parametrize("helpers", [0, 1])
+def test_just_enough(mw, guest_image, tmp_path, helpers, granule):
+    """A guest that is let in never lacks memory: eight CPUs touch all of its RAM in a machine that has what it wants and
+    no more."""
+    config = tmp_path / "m.toml"
+    config.write_text(f"[machine]\nhelpers = {helpers}\n[[guest]]\nname = 'g'\nkernel = '{guest_image('crowd')}'\n"
+                      f"cpus = 8\nmemory = '64M'\npopulate-granule = '{granule}'\n")
+    refused = mw("run", "--config", config, "--ram", "64M")
+    wants, left = map(int, re.search(r"wants (\d+) MiB .* and (\d+) are left", refused.stderr).groups())
+    assert mw("run", "--config", config, "--ram", f"{64 + wants - left - 2}M").code == 3
+    done = mw("run", "--config", config, "--ram", f"{64 + wants - left}M")
+    assert done.code == 0, done.stdout + done.stderr
+    assert "PASS every page is as it was left" in done.stdout and "FAIL" not in done.stdout
+
+
+@pytest.mark.racy
 @pytest.mark.parametrize("cpus, helpers, cores", [(4, 2, 6), (2, 0, 2), (1, 0, 3), (2, 3, 5)])
 def test_cores(mw, guest_image, tmp_path, cpus, helpers, cores):
     """Any number of each, and cores that are neither."""
