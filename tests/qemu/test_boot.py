@@ -342,6 +342,20 @@ def test_sizes(mw, guest_image, memory, ram, cpus):
     assert guest["ram_pages"] * 4096 == int(memory[:-1]) << {"M": 20, "G": 30}[memory[-1]]
 
 
+@pytest.mark.parametrize("cpus, helpers", [(16, 1), (16, 5)])
+def test_many_cpus(mw, guest_image, cpus, helpers):
+    """The default of --ram has room for the ready frames of as many vCPUs as a guest can have."""
+    done = mw("run", "--kernel", guest_image("hello"), "--cpus", cpus, "--helpers", helpers)
+    assert done.code == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("memory", ["96G", "255G"])
+def test_large_guest(mw, guest_image, memory):
+    """And for the tables and records of a large one. Nothing touches that RAM, so the build host need not have it."""
+    done = mw("run", "--kernel", guest_image("hello"), "--memory", memory)
+    assert done.code == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("memory, ram", [("512M", "512M"), ("512M", "522M"), ("4M", "8M"), ("4M", "16M"), ("2G", "64M"),
                                          ("2M", "258M")])
 def test_too_small(mw, guest_image, memory, ram):

@@ -85,7 +85,7 @@ def parser():
     add_guest_options(run)
     run.add_argument("--machine", metavar="M", help="QEMU machine: virt, with GICv3; virt-gicv2 (virt)")
     run.add_argument("--cpu", metavar="TYPE", help="QEMU cpu; 'max' wants 'max,pauth-impdef=on' (cortex-a57)")
-    run.add_argument("--ram", metavar="SIZE", type=typed(options.size), help="machine RAM (guest RAM + 256M, more with several guests)")
+    run.add_argument("--ram", metavar="SIZE", type=typed(options.size), help="machine RAM (guest RAM + 256M, or more if the guests take it)")
     run.add_argument("--icount", action="store_true", default=None, help="-icount shift=0,sleep=off")
     run.add_argument("--timeout", metavar="S", type=typed(options.seconds), help="end the run after S seconds")
     run.add_argument("--stats", metavar="FILE", help="write result and statistics as JSON")

@@ -6,7 +6,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 
-from .common import BLOCK, BUILD, GIB, KIB, MIB, Refusal, show_size
+from .common import BLOCK, BUILD, GIB, KIB, MIB, Refusal, align_up, show_size
 
 MAX_CORES = 32  # MAX_CORES of lib/types.h: the hypervisor's tables are sized by it
 MAX_GUESTS = 16  # MAX_GUESTS of lib/types.h
@@ -41,7 +41,7 @@ class Guest:
 class Machine:
     machine: str = "virt"
     cpu: str = "cortex-a57"
-    ram: int = 0  # 0: the guests' RAM and 256 MiB, more with several
+    ram: int = 0  # 0: default_ram()
     helpers: int = 1
     cores: int = 0  # 0: as many as vCPUs and helpers need
     icount: bool = False
@@ -170,9 +170,17 @@ def check_guest(guest):
 
 
 def own_ram(guest):
-    """What the machine needs for a guest beside its RAM: its kernel and initrd as they were loaded, and ready frames for
-    each vCPU. The 256 MiB of a machine with one guest have room for that of the first."""
-    return (64 + 20 * guest.cpus) * MIB
+    """What the machine needs for a guest beside its RAM: its kernel and initrd as they were loaded, ready frames for each
+    vCPU, tables and records."""
+    files = sum(os.path.getsize(path) for path in (guest.kernel, guest.initrd) if path)
+    return files + guest.cpus * 20 * MIB + guest.memory // 250
+
+
+def default_ram(guests):
+    """256 MiB beside the guests' RAM, and more for further guests, large ones, and those with many vCPUs."""
+    usual = 256 * MIB + sum((64 + 20 * g.cpus) * MIB for g in guests[1:])
+    needed = 64 * MIB + sum(map(own_ram, guests))
+    return align_up(sum(g.memory for g in guests) + max(usual, needed), BLOCK)
 
 
 def check_machine(machine, guests):
@@ -187,7 +195,7 @@ def check_machine(machine, guests):
         raise Refusal(f"{machine.machine} has {GICV2_CORES} cores at most, and this needs {machine.cores}")
     if machine.cores > MAX_CORES:
         raise Refusal(f"more cores than the hypervisor is built for: {max(machine.cores, needed)}, at most {MAX_CORES}")
-    machine.ram = machine.ram or sum(g.memory for g in guests) + 256 * MIB + sum(map(own_ram, guests[1:]))
+    machine.ram = machine.ram or default_ram(guests)
     if machine.ram % BLOCK:
         raise Refusal(f"ram: {show_size(machine.ram)} is not a multiple of 2M")
 
