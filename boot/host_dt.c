@@ -183,13 +183,42 @@ static bool cpu_address(const struct walk *w, int depth, uint32_t n, struct rang
 
 /* --- what nodes mean --- */
 
+/* Neither range wraps. */
+static bool meet(struct range a, struct range b)
+{
+    return a.base <= b.base + b.size && b.base <= a.base + a.size;
+}
+
+static struct range joined(struct range a, struct range b)
+{
+    uint64_t base = a.base < b.base ? a.base : b.base;
+    uint64_t a_end = a.base + a.size, b_end = b.base + b.size;
+
+    return (struct range){base, (a_end > b_end ? a_end : b_end) - base};
+}
+
+/*
+ * RAM that is listed twice, as by a boot loader that adds a node of its own to the one that is there, must not be handed
+ * out twice: banks that overlap or touch become one.
+ */
 static void add_bank(struct host_dt *dt, struct range r)
 {
-    if (r.base >= PA_LIMIT)
+    if (r.base >= PA_LIMIT || r.size == 0)
         return;
     if (r.size > PA_LIMIT - r.base)
         r.size = PA_LIMIT - r.base;
-    if (r.size != 0 && dt->banks < MAX_BANKS)
+    for (uint32_t i = 0; i < dt->banks;) {
+        if (!meet(dt->bank[i], r)) {
+            i++;
+            continue;
+        }
+        r = joined(dt->bank[i], r);
+        dt->banks--;
+        for (uint32_t k = i; k < dt->banks; k++)
+            dt->bank[k] = dt->bank[k + 1];
+        i = 0; /* it has grown, and may meet what it did not */
+    }
+    if (dt->banks < MAX_BANKS)
         dt->bank[dt->banks++] = r;
 }
 
@@ -486,7 +515,8 @@ static void read_reservations(struct walk *w)
 {
     struct range r;
 
-    for (int i = 0; fdt_get_mem_rsv(w->fdt, i, &r.base, &r.size) == 0 && r.size != 0; i++)
+    /* It ends where both are 0 (Devicetree Specification 5.3.2): an entry of no size is none, and others may follow. */
+    for (int i = 0; fdt_get_mem_rsv(w->fdt, i, &r.base, &r.size) == 0 && (r.base | r.size) != 0; i++)
         add_reserved(w, r);
 }
 

@@ -29,7 +29,7 @@ enum host_gic { HOST_GIC_NONE, HOST_GIC_V2, HOST_GIC_V3 };
 enum host_psci { HOST_PSCI_NONE, HOST_PSCI_SMC, HOST_PSCI_HVC };
 
 struct host_dt {
-    struct range bank[MAX_BANKS]; /* RAM, as the tree lists it; never empty, never beyond 48 bits */
+    struct range bank[MAX_BANKS]; /* RAM that the tree lists: apart, never empty, never beyond 48 bits */
     uint32_t banks;
     /* The reservation block, /reserved-memory and the initrd; not the blob itself. */
     struct range reserved[HOST_DT_MAX_RESERVED];

@@ -608,6 +608,72 @@ static void extremes(void **state)
     assert_int_equal(dt.uart_intid, 0);
 }
 
+static void bank_is(uint32_t i, uint64_t base, uint64_t size)
+{
+    assert_int_equal(dt.bank[i].base, base);
+    assert_int_equal(dt.bank[i].size, size);
+}
+
+/* The same RAM in two nodes, in parts, inside other RAM, and in a range that joins two: once each. */
+static void listed_twice(void **state)
+{
+    (void)state;
+    start();
+    root(2, 2);
+    begin("memory");
+    STR("device_type", "memory");
+    CELLS("reg", 0, 0x40000000, 0, 0x20000000, 0, 0x80000000, 0, 0x10000000, 1, 0, 0, 0x1000000);
+    end();
+    begin("memory@40000000");
+    STR("device_type", "memory");
+    CELLS("reg", 0, 0x40000000, 0, 0x20000000, 0, 0x88000000, 0, 0x10000000, 1, 0x200000, 0, 0x200000);
+    end();
+    cpus(1);
+    timer();
+    gic();
+    finish();
+    assert_int_equal(read_blob(), HOST_DT_OK);
+    assert_int_equal(dt.banks, 3);
+    bank_is(0, 0x40000000, 0x20000000);
+    bank_is(1, 0x80000000, 0x18000000);
+    bank_is(2, UINT64_C(0x100000000), 0x1000000);
+
+    start();
+    root(2, 2);
+    begin("memory@0");
+    STR("device_type", "memory");
+    CELLS("reg", 0, 0x40000000, 0, 0x1000000, 0, 0x90000000, 0, 0x1000000, 0, 0x60000000, 0, 0x1000000, 0, 0x41000000,
+          0, 0x1f800000, 0, 0x60800000, 0, 0x2f800000);
+    end();
+    cpus(1);
+    timer();
+    gic();
+    finish();
+    assert_int_equal(read_blob(), HOST_DT_OK);
+    assert_int_equal(dt.banks, 1);
+    bank_is(0, 0x40000000, 0x51000000);
+}
+
+/* What has no size reserves nothing, and does not end the list either. */
+static void reserved_nothing(void **state)
+{
+    (void)state;
+    start();
+    ok(fdt_add_reservemap_entry(blob, 0x50000000, 0));
+    ok(fdt_add_reservemap_entry(blob, 0x48000000, 0x10000));
+    ok(fdt_add_reservemap_entry(blob, 0x48000000, 0x20000));
+    root(2, 2);
+    memory();
+    cpus(1);
+    timer();
+    gic();
+    finish();
+    assert_int_equal(read_blob(), HOST_DT_OK);
+    assert_int_equal(dt.reservations, 2);
+    assert_int_equal(dt.reserved[0].base, 0x48000000);
+    assert_int_equal(dt.reserved[1].size, 0x20000);
+}
+
 /* Deeper than the reader looks, with names it knows down there. */
 static void deep(void **state)
 {
@@ -815,14 +881,23 @@ static int print_file(const char *path)
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(qemu_virt),    cmocka_unit_test(board),
-        cmocka_unit_test(console_path), cmocka_unit_test(other_interrupt_parent),
-        cmocka_unit_test(no_ranges),    cmocka_unit_test(missing),
-        cmocka_unit_test(gicv2),        cmocka_unit_test(overflow),
-        cmocka_unit_test(extremes),     cmocka_unit_test(deep),
-        cmocka_unit_test(not_a_tree),   cmocka_unit_test(endless),
-        cmocka_unit_test(last_word),    cmocka_unit_test(truncated),
+        cmocka_unit_test(qemu_virt),
+        cmocka_unit_test(board),
+        cmocka_unit_test(console_path),
+        cmocka_unit_test(other_interrupt_parent),
+        cmocka_unit_test(no_ranges),
+        cmocka_unit_test(missing),
+        cmocka_unit_test(gicv2),
+        cmocka_unit_test(overflow),
+        cmocka_unit_test(extremes),
+        cmocka_unit_test(deep),
+        cmocka_unit_test(not_a_tree),
+        cmocka_unit_test(endless),
+        cmocka_unit_test(last_word),
+        cmocka_unit_test(truncated),
         cmocka_unit_test(flipped),
+        cmocka_unit_test(listed_twice),
+        cmocka_unit_test(reserved_nothing),
     };
 
     if (argc > 1)
