@@ -45,7 +45,7 @@ CFLAGS = -std=gnu17 $(WARNINGS) -fpie -fstack-protector-strong -mbranch-protecti
 LDFLAGS = $(if $(shell $(LD) --help 2>/dev/null | grep no-warn-rwx),--no-warn-rwx-segments) \
 	--fix-cortex-a53-843419 -pie --no-dynamic-linker -z text -z max-page-size=4096 -z noexecstack -z norelro \
 	--build-id=none --fatal-warnings
-LIBFDT := $(DEBIAN)/usr/lib/aarch64-linux-gnu/libfdt.a
+LIBRARIES := $(addprefix $(DEBIAN)/usr/lib/aarch64-linux-gnu/,libfdt.a liblz4.a)
 
 # ---- the hypervisor
 
@@ -56,9 +56,9 @@ OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o)
 .PHONY: image
 image: $(BUILD)/meanwhile.img
 
-$(BUILD)/meanwhile.elf: $(OBJECTS) linker.ld $(LIBFDT)
+$(BUILD)/meanwhile.elf: $(OBJECTS) linker.ld $(LIBRARIES)
 	@echo "  LD      $@"
-	@$(LD) $(LDFLAGS) -T linker.ld -Map=$(@:.elf=.map) -o $@ $(OBJECTS) $(LIBFDT)
+	@$(LD) $(LDFLAGS) -T linker.ld -Map=$(@:.elf=.map) -o $@ $(OBJECTS) $(LIBRARIES)
 
 %.img: %.elf
 	@echo "  IMG     $@"
@@ -132,7 +132,7 @@ $(BUILD)/unit/$(1): tests/unit/$(1).c $(call unit_sources,$(1)) $(UNIT_HEADERS) 
 	@echo "  HOSTCC  $$@"
 	@mkdir -p $$(@D)
 	@$(HOSTCC) $(UNIT_CFLAGS) $(if $(filter tsan_%,$(1)),-fsanitize=thread,-fsanitize=address,undefined) \
-		-fno-sanitize-recover=all $$(filter %.c,$$^) -o $$@ -lcmocka -lfdt -lpthread
+		-fno-sanitize-recover=all $$(filter %.c,$$^) -o $$@ -lcmocka -lfdt -llz4 -lpthread
 endef
 $(foreach program,$(UNIT:$(BUILD)/unit/%=%),$(eval $(call unit_rule,$(program))))
 
