@@ -8,6 +8,7 @@ DEBIAN := build/debian/root
 ARGS ?=
 REPEAT ?= 50
 REPEAT_LINUX ?= 10
+SECONDS ?= 60
 # Debian's python3 is the one that has pytest, whatever comes first in PATH.
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 
@@ -45,7 +46,7 @@ CFLAGS = -std=gnu17 $(WARNINGS) -fpie -fstack-protector-strong -mbranch-protecti
 LDFLAGS = $(if $(shell $(LD) --help 2>/dev/null | grep no-warn-rwx),--no-warn-rwx-segments) \
 	--fix-cortex-a53-843419 -pie --no-dynamic-linker -z text -z max-page-size=4096 -z noexecstack -z norelro \
 	--build-id=none --fatal-warnings
-LIBFDT := $(DEBIAN)/usr/lib/aarch64-linux-gnu/libfdt.a
+LIBRARIES := $(addprefix $(DEBIAN)/usr/lib/aarch64-linux-gnu/,libfdt.a liblz4.a)
 
 # ---- the hypervisor
 
@@ -56,9 +57,9 @@ OBJECTS := $(SOURCES:%=$(BUILD)/obj/%.o)
 .PHONY: image
 image: $(BUILD)/meanwhile.img
 
-$(BUILD)/meanwhile.elf: $(OBJECTS) linker.ld $(LIBFDT)
+$(BUILD)/meanwhile.elf: $(OBJECTS) linker.ld $(LIBRARIES)
 	@echo "  LD      $@"
-	@$(LD) $(LDFLAGS) -T linker.ld -Map=$(@:.elf=.map) -o $@ $(OBJECTS) $(LIBFDT)
+	@$(LD) $(LDFLAGS) -T linker.ld -Map=$(@:.elf=.map) -o $@ $(OBJECTS) $(LIBRARIES)
 
 %.img: %.elf
 	@echo "  IMG     $@"
@@ -132,16 +133,38 @@ $(BUILD)/unit/$(1): tests/unit/$(1).c $(call unit_sources,$(1)) $(UNIT_HEADERS) 
 	@echo "  HOSTCC  $$@"
 	@mkdir -p $$(@D)
 	@$(HOSTCC) $(UNIT_CFLAGS) $(if $(filter tsan_%,$(1)),-fsanitize=thread,-fsanitize=address,undefined) \
-		-fno-sanitize-recover=all $$(filter %.c,$$^) -o $$@ -lcmocka -lfdt -lpthread
+		-fno-sanitize-recover=all $$(filter %.c,$$^) -o $$@ -lcmocka -lfdt -llz4 -lpthread
 endef
 $(foreach program,$(UNIT:$(BUILD)/unit/%=%),$(eval $(call unit_rule,$(program))))
+
+# ---- fuzzers: tests/fuzz/fuzz_*.c with libFuzzer, which is clang's; they name their sources in the same way. Each begins
+# with what tests/fuzz/corpus writes for it.
+
+FUZZERS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_FLAGS = -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all -Wno-unknown-warning-option
+fuzz_sources = $(shell sed -n 's,^/\* *SOURCES: *\(.*\)\*/.*,\1,p' tests/fuzz/$(1).c)
+
+.PHONY: fuzzers
+fuzzers: $(FUZZERS) $(BUILD)/fuzz/corpus
+
+define fuzz_rule
+$(BUILD)/fuzz/$(1): tests/fuzz/$(1).c $(call fuzz_sources,$(1)) $(UNIT_HEADERS) Makefile
+	@echo "  FUZZCC  $$@"
+	@mkdir -p $$(@D)
+	@clang $(UNIT_CFLAGS) $(FUZZ_FLAGS) $$(filter %.c,$$^) -o $$@ -llz4
+endef
+$(foreach program,$(FUZZERS:$(BUILD)/fuzz/%=%),$(eval $(call fuzz_rule,$(program))))
+
+$(BUILD)/fuzz/corpus: tests/fuzz/corpus $(wildcard tests/fuzz/*.py) tools/mwlib/pageimage.py
+	@echo "  CORPUS  $@"
+	@rm -rf $@ && $(PYTHON) tests/fuzz/corpus $@
 
 # ---- what a person calls
 
 AGAIN = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 PYTEST = $(PYTHON) -B -m pytest -p no:cacheprovider
 
-.PHONY: all run test soak bench check format setup kernels clean distclean help
+.PHONY: all run test soak fuzz bench check format setup kernels clean distclean help
 all: setup
 	$(AGAIN) image
 
@@ -150,12 +173,19 @@ run: setup
 	@$(PYTHON) tools/mw run $(ARGS)
 
 test: kernels
-	$(AGAIN) image guests demo unit
+	$(AGAIN) image guests demo unit fuzzers
 	@$(PYTEST) tests $(ARGS)
 
 soak: kernels
-	$(AGAIN) image guests demo unit
+	$(AGAIN) image guests demo unit fuzzers
 	@$(PYTEST) tests --soak --repeat $(REPEAT) --repeat-linux $(REPEAT_LINUX) -m 'racy or slow' -v $(ARGS)
+
+# What they find goes on from one time to the next, in build/fuzz/found; what crashes is left in build/fuzz.
+fuzz: setup
+	$(AGAIN) fuzzers
+	@set -e; for name in $(FUZZERS:$(BUILD)/fuzz/fuzz_%=%); do mkdir -p $(BUILD)/fuzz/found/$$name; \
+		$(BUILD)/fuzz/fuzz_$$name -max_total_time=$(SECONDS) -artifact_prefix=$(BUILD)/fuzz/ -print_final_stats=1 \
+			$(BUILD)/fuzz/found/$$name $(BUILD)/fuzz/corpus/$$name; done
 
 bench: setup
 	$(AGAIN) image guests demo
@@ -165,7 +195,7 @@ check: setup
 	@$(PYTHON) tools/check
 
 FORMATTED = $(wildcard $(foreach folder,$(LAYERS) lib/libc tests/guest tests/guest/lib tests/qemu tests/unit \
-	tests/unit/fake tests/unit/fake/*,$(folder)/*.c $(folder)/*.h))
+	tests/unit/fake tests/unit/fake/* tests/fuzz,$(folder)/*.c $(folder)/*.h))
 
 format:
 	clang-format -i $(FORMATTED)
@@ -189,6 +219,7 @@ help:
 	@echo 'make check      format, lint, include arrows, gcc and clang builds'
 	@echo 'make format     apply the format that check wants'
 	@echo 'make soak       the racy and the slow tests, REPEAT=$(REPEAT) times, with Linux REPEAT_LINUX=$(REPEAT_LINUX)'
+	@echo 'make fuzz       the fuzzers, each for SECONDS=$(SECONDS) s'
 	@echo 'make bench      the figures'
 	@echo 'make clean      remove what was built; make distclean also what was fetched'
 	@echo

@@ -133,9 +133,9 @@ static size_t find_modules(struct range *reserved)
 
         if (g->refused[0])
             continue;
-        reserved[n++] = (struct range){g->kernel.v, g->kernel_size};
-        if (g->initrd_size)
-            reserved[n++] = (struct range){g->initrd.v, g->initrd_size};
+        reserved[n++] = (struct range){g->kernel.base.v, g->kernel.size};
+        if (g->initrd.size)
+            reserved[n++] = (struct range){g->initrd.base.v, g->initrd.size};
     }
     for (size_t i = 0; i < n; i++) {
         if (!el2map_add(pa(reserved[i].base), reserved[i].size, EL2MAP_CONST))

@@ -5,20 +5,23 @@
 #include "hyp/load.h"
 #include "lib/arch.h"
 #include "lib/chacha.h"
+#include "lib/log.h"
 #include "lib/string.h"
+#include "mm/helper.h"
+#include "mm/packed.h"
 #include "vcpu/reset.h"
 #include "vcpu/stolen.h"
 
 #define DTB_MAX KIB(64)
 #define SEED_SIZE 32
 
-uint64_t build_blocks(const struct guest_config *c, bool helpers)
+uint64_t build_blocks(const struct guest_config *c, bool with_helpers)
 {
     uint64_t ram = c->memory >> BLOCK_SHIFT;
     uint64_t tables = ram + (c->memory >> GIB_SHIFT) + 8; /* 4 KiB each */
 
     /* Without helpers each vCPU's core makes tables, of a block of its own. */
-    return ram + tables / BLOCK_PAGES + 1 + c->cpus * (helpers ? POOL_BLOCKS + 1 : 1);
+    return ram + tables / BLOCK_PAGES + 1 + c->cpus * (with_helpers ? POOL_BLOCKS + 1 : 1);
 }
 
 /* Where the guests' device trees lie: kept for their life, since a reset starts from them. One block for all. */
@@ -43,13 +46,50 @@ static bool place_stolen_time(struct vm *vm, struct frame_cache *frames)
     return true;
 }
 
-static const char *add_image(struct vm *vm, pa_t from, uint64_t size, ipa_t to)
+static const char *add_source(struct vm *vm, const struct source *from, ipa_t to)
 {
-    int source = s2_add_source(&vm->s2, &(struct source){.ops = &source_image_ops, .base = from, .size = size});
+    int source = s2_add_source(&vm->s2, from);
 
-    if (source < 0 || !vm_layout_add(vm, to, align_up(size, PAGE_SIZE), desc_absent((uint32_t)source, 0)))
+    if (source < 0 || !vm_layout_add(vm, to, align_up(from->size, PAGE_SIZE), desc_absent((uint32_t)source, 0)))
         return "too many images";
     return NULL;
+}
+
+/* What a module holds. NULL, or why it cannot be had. */
+static const char *open_module(const struct guest_module *m, const char *what, struct source *out)
+{
+    static char why[sizeof(((struct report_guest *)0)->reason)];
+    enum page_image_result result;
+
+    if (!m->file) {
+        *out = (struct source){.ops = &source_image_ops, .base = m->base, .size = m->size};
+        return NULL;
+    }
+    result = packed_open(out, m->base, m->size, m->file);
+    if (result != PAGE_IMAGE_OK) {
+        format(why, sizeof(why), "%s: %s (image:%s)", what, page_image_text(result), m->file);
+        return why;
+    }
+    if (out->ops->needs_helper && !helper_count) {
+        format(why, sizeof(why), "%s: a page image is read by a helper core, and there is none", what);
+        return why;
+    }
+    return NULL;
+}
+
+/* The beginning of a kernel, for its header: as it is in RAM, or decoded. FP registers hold nothing of a guest's yet. */
+static const char *see_kernel(const struct source *kernel, struct load_request *r)
+{
+    static uint8_t first_page[PAGE_SIZE] __attribute__((aligned(PAGE_SIZE)));
+
+    r->kernel_size = r->kernel_head = kernel->size;
+    r->kernel = pa_ptr(kernel->base);
+    if (kernel->ops == &source_image_ops)
+        return NULL;
+    r->kernel = first_page;
+    if (r->kernel_head > PAGE_SIZE)
+        r->kernel_head = PAGE_SIZE;
+    return kernel->ops->fill(kernel, 0, first_page, 1, 0) == FILL_OK ? NULL : "kernel: its first page cannot be read";
 }
 
 /* The CPU interface of a GICv2 guest is the hardware's own. */
@@ -87,16 +127,10 @@ static bool derive_seed(uint8_t out[64], const struct machine *m, uint32_t id)
 
 static const char *place(struct vm *vm, const struct guest_config *c, const struct machine *m)
 {
-    struct load_request request = {
-        .kernel = pa_ptr(c->kernel),
-        .kernel_size = c->kernel_size,
-        .initrd_size = c->initrd_size,
-        .dtb_size = DTB_MAX,
-        .ram_base = vm->ram_base,
-        .ram_size = vm->ram_size,
-    };
+    struct load_request request = {.dtb_size = DTB_MAX, .ram_base = vm->ram_base, .ram_size = vm->ram_size};
+    struct source kernel, initrd = {.size = 0}, tree = {.ops = &source_image_ops};
     struct load_plan plan;
-    enum load_result loaded = load_place(&request, &plan);
+    enum load_result loaded;
     uint8_t seed[64];
     struct guest_dt dt = {
         .cpus = vm->vcpu_count,
@@ -107,29 +141,37 @@ static const char *place(struct vm *vm, const struct guest_config *c, const stru
         .hypervisor_node = c->identity == IDENTITY_MEANWHILE,
     };
     void *blob = dtb_place(vm->id);
-    const char *why;
-    size_t size;
+    const char *why = open_module(&c->kernel, "kernel", &kernel);
 
+    if (!why && c->initrd.size)
+        why = open_module(&c->initrd, "ramdisk", &initrd);
+    if (!why)
+        why = see_kernel(&kernel, &request);
+    if (why)
+        return why;
+    request.initrd_size = initrd.size;
+    loaded = load_place(&request, &plan);
     if (loaded != LOAD_OK)
         return load_text(loaded);
     if (!blob)
         return "no memory for its device tree";
     dt.initrd = plan.initrd;
-    dt.initrd_size = c->initrd_size;
+    dt.initrd_size = initrd.size;
     if (derive_seed(seed, m, vm->id)) {
         dt.seed = seed;
         dt.seed_size = SEED_SIZE + 8;
     }
-    size = guest_dt_write(blob, DTB_MAX, &dt);
-    if (!size)
+    tree.base = ptr_pa(blob);
+    tree.size = guest_dt_write(blob, DTB_MAX, &dt);
+    if (!tree.size)
         return "its device tree does not fit";
     vm->entry = plan.kernel;
     vm->dtb = plan.dtb;
-    why = add_image(vm, c->kernel, c->kernel_size, plan.kernel);
-    if (!why && c->initrd_size)
-        why = add_image(vm, c->initrd, c->initrd_size, plan.initrd);
+    why = add_source(vm, &kernel, plan.kernel);
+    if (!why && initrd.size)
+        why = add_source(vm, &initrd, plan.initrd);
     if (!why)
-        why = add_image(vm, ptr_pa(blob), size, plan.dtb);
+        why = add_source(vm, &tree, plan.dtb);
     return why;
 }
 

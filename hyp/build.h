@@ -13,4 +13,4 @@ WARN_UNUSED const char *build_guest(struct vm *vm, const struct guest_config *c,
                                     struct frame_cache *frames);
 
 /* 2 MiB blocks that a guest may come to use, tables and ready frames included. */
-uint64_t build_blocks(const struct guest_config *c, bool helpers);
+uint64_t build_blocks(const struct guest_config *c, bool with_helpers);

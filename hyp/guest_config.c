@@ -5,6 +5,7 @@
 
 #include "dts/read.h"
 #include "lib/string.h"
+#include "mm/page_image.h"
 #include "vcpu/vm.h"
 
 _Static_assert(sizeof(((struct guest_config *)0)->refused) == sizeof(((struct report_guest *)0)->reason),
@@ -129,7 +130,7 @@ static bool overlap(struct range a, struct range b)
 }
 
 struct module_words {
-    const char *twice, *reg, *empty, *outside, *forbidden;
+    const char *twice, *reg, *empty, *outside, *forbidden, *file;
 };
 
 static const struct module_words kernel_words = {
@@ -138,6 +139,7 @@ static const struct module_words kernel_words = {
     .empty = "the kernel module is empty",
     .outside = "the kernel module lies outside the image",
     .forbidden = "the kernel module overlaps the hypervisor",
+    .file = "the kernel module's image-name is not the name of a file",
 };
 
 static const struct module_words ramdisk_words = {
@@ -146,6 +148,7 @@ static const struct module_words ramdisk_words = {
     .empty = "the ramdisk module is empty",
     .outside = "the ramdisk module lies outside the image",
     .forbidden = "the ramdisk module overlaps the hypervisor",
+    .file = "the ramdisk module's image-name is not the name of a file",
 };
 
 /* The specification's default where the guest's node is silent; 0 stands for a bad value. */
@@ -158,10 +161,31 @@ static uint32_t cells(struct dt_value v, uint32_t otherwise)
     return n == 1 || n == 2 ? (uint32_t)n : 0;
 }
 
-static const char *read_module(const struct dt_value *guest, struct dt_value reg, const struct module_space *space,
-                               const struct module_words *words, struct range *out)
+/* As doc/image-format.md has them. */
+static bool file_name_ok(const char *s)
+{
+    size_t n = 0;
+
+    while (n < PAGE_IMAGE_NAME && s[n] && (name_char_ok(s[n]) || s[n] == '.' || s[n] == '+'))
+        n++;
+    return n > 0 && n < PAGE_IMAGE_NAME && !s[n];
+}
+
+enum module_prop { MODULE_COMPATIBLE, MODULE_REG, MODULE_IMAGE_NAME, MODULE_PROPS };
+
+static const char *const module_prop[MODULE_PROPS] = {
+    [MODULE_COMPATIBLE] = "compatible",
+    [MODULE_REG] = "reg",
+    [MODULE_IMAGE_NAME] = "image-name",
+};
+
+static const char *read_module(const struct dt_value *guest, const struct dt_value *module,
+                               const struct module_space *space, const struct module_words *words,
+                               struct guest_module *out)
 {
     uint32_t address = cells(guest[ADDRESS_CELLS], 2), size = cells(guest[SIZE_CELLS], 1);
+    struct dt_value reg = module[MODULE_REG], name = module[MODULE_IMAGE_NAME];
+    const char *file = dt_string(name);
     bool allowed = false;
     struct range r;
 
@@ -183,40 +207,44 @@ static const char *read_module(const struct dt_value *guest, struct dt_value reg
     for (size_t i = 0; i < space->forbidden_count; i++)
         if (overlap(r, space->forbidden[i]))
             return words->forbidden;
-    *out = r;
+    if (name.p && (!file || !file_name_ok(file)))
+        return words->file;
+    *out = (struct guest_module){pa(r.base), r.size, file};
     return NULL;
+}
+
+/* Two files may come from one page image, which both modules then name. */
+static bool in_each_others_way(const struct guest_module *a, const struct guest_module *b)
+{
+    if (a->file && b->file && a->base.v == b->base.v && a->size == b->size)
+        return false;
+    return overlap((struct range){a->base.v, a->size}, (struct range){b->base.v, b->size});
 }
 
 static const char *read_modules(struct guest_config *g, const void *fdt, int guest, const struct dt_value *value,
                                 const struct module_space *space)
 {
-    static const char *const name[] = {"compatible", "reg"};
-    struct range kernel = {0, 0}, ramdisk = {0, 0};
     const char *wrong = NULL;
     int node;
 
     fdt_for_each_subnode(node, fdt, guest)
     {
-        struct dt_value module[ARRAY_SIZE(name)]; /* compatible, reg */
+        struct dt_value module[MODULE_PROPS];
 
-        dt_get(fdt, node, name, module, ARRAY_SIZE(name));
-        if (dt_list_has(module[0], "multiboot,kernel"))
-            wrong = read_module(value, module[1], space, &kernel_words, &kernel);
-        else if (dt_list_has(module[0], "multiboot,ramdisk"))
-            wrong = read_module(value, module[1], space, &ramdisk_words, &ramdisk);
-        else if (dt_list_has(module[0], "multiboot,module"))
+        dt_get(fdt, node, module_prop, module, MODULE_PROPS);
+        if (dt_list_has(module[MODULE_COMPATIBLE], "multiboot,kernel"))
+            wrong = read_module(value, module, space, &kernel_words, &g->kernel);
+        else if (dt_list_has(module[MODULE_COMPATIBLE], "multiboot,ramdisk"))
+            wrong = read_module(value, module, space, &ramdisk_words, &g->initrd);
+        else if (dt_list_has(module[MODULE_COMPATIBLE], "multiboot,module"))
             wrong = "a module that is neither kernel nor ramdisk";
         if (wrong)
             return wrong;
     }
-    if (kernel.size == 0)
+    if (g->kernel.size == 0)
         return "no kernel module";
-    if (ramdisk.size != 0 && overlap(kernel, ramdisk))
+    if (g->initrd.size != 0 && in_each_others_way(&g->kernel, &g->initrd))
         return "kernel and ramdisk modules overlap";
-    g->kernel = pa(kernel.base);
-    g->kernel_size = kernel.size;
-    g->initrd = pa(ramdisk.base);
-    g->initrd_size = ramdisk.size;
     return NULL;
 }
 

@@ -13,6 +13,13 @@
 
 enum guest_identity { IDENTITY_MEANWHILE };
 
+/* What the boot loader left: a file of its own, or a page image (mm/page_image.h) that holds it. */
+struct guest_module {
+    pa_t base;
+    uint64_t size;    /* bytes of what was left; 0: there is no such module */
+    const char *file; /* inside the blob: its name in the page image; NULL: it is no page image */
+};
+
 struct guest_config {
     char name[32];
     char refused[96]; /* why this guest cannot be; "": it can, and only then the rest holds */
@@ -22,10 +29,7 @@ struct guest_config {
     enum guest_identity identity;
     bool no_reboot;   /* a reset ends it */
     uint64_t granule; /* bytes a zero fault maps: PAGE_SIZE or BLOCK_SIZE */
-    pa_t kernel;
-    uint64_t kernel_size;
-    pa_t initrd;
-    uint64_t initrd_size; /* 0: none */
+    struct guest_module kernel, initrd;
 };
 
 struct machine_config {

@@ -39,9 +39,15 @@ static bool has(const struct load_request *r, uint64_t off, uint64_t bytes)
     return off <= r->kernel_size && bytes <= r->kernel_size - off;
 }
 
+/* Can they be looked at too? */
+static bool sees(const struct load_request *r, uint64_t off, uint64_t bytes)
+{
+    return off <= r->kernel_head && bytes <= r->kernel_head - off;
+}
+
 /*
  * A kernel with an EFI stub is a PE file too, and its section table says how far the file should go; the Image header
- * does not, because image_size counts bss. Says false when the file ends before.
+ * does not, because image_size counts bss. Says false when the file ends before. What cannot be looked at is believed.
  */
 static bool pe_complete(const struct load_request *r)
 {
@@ -53,13 +59,13 @@ static bool pe_complete(const struct load_request *r)
         return true;
     if (!has(r, pe, PE_HEADER_SIZE))
         return false;
-    if (get32(k + pe) != 0x4550) /* "PE\0\0" */
+    if (!sees(r, pe, PE_HEADER_SIZE) || get32(k + pe) != 0x4550) /* "PE\0\0" */
         return true;
     sections = get(k + pe + PE_SECTIONS, 2);
     table = pe + PE_HEADER_SIZE + get(k + pe + PE_OPTIONAL_SIZE, 2);
     if (!has(r, table, sections * PE_SECTION_SIZE))
         return false;
-    for (uint64_t i = 0; i < sections; i++) {
+    for (uint64_t i = 0; i < sections && sees(r, table, (i + 1) * PE_SECTION_SIZE); i++) {
         const uint8_t *s = k + table + i * PE_SECTION_SIZE;
 
         if (!has(r, get32(s + PE_RAW_OFFSET), get32(s + PE_RAW_SIZE)))

@@ -8,11 +8,12 @@
 #include "lib/types.h"
 
 struct load_request {
-    const uint8_t *kernel; /* its bytes, all `kernel_size` of them readable; immutable */
-    uint64_t kernel_size;
-    uint64_t initrd_size; /* 0: none */
-    uint64_t dtb_size;    /* upper bound */
-    ipa_t ram_base;       /* 2 MiB aligned, as its size */
+    const uint8_t *kernel; /* its first bytes; immutable */
+    uint64_t kernel_head;  /* how many of them are there to be read: all, or a page at least */
+    uint64_t kernel_size;  /* how many it has */
+    uint64_t initrd_size;  /* 0: none */
+    uint64_t dtb_size;     /* upper bound */
+    ipa_t ram_base;        /* 2 MiB aligned, as its size */
     uint64_t ram_size;
 };
 

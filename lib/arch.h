@@ -103,6 +103,24 @@ static inline bool cpu_random(uint64_t *out)
     return ok;
 }
 
+/* FEAT_CRC32 (C6.2, CRC32B and CRC32X): the polynomial of lib/crc32.h, without its inversions. */
+static inline bool cpu_has_crc32(void)
+{
+    return field_get(ID_AA64ISAR0_CRC32, sysreg_read(id_aa64isar0_el1)) != 0;
+}
+
+static inline uint32_t cpu_crc32b(uint32_t crc, uint8_t v)
+{
+    __asm__(".arch_extension crc\n\tcrc32b %w0, %w0, %w1" : "+r"(crc) : "r"(v));
+    return crc;
+}
+
+static inline uint32_t cpu_crc32x(uint32_t crc, uint64_t v)
+{
+    __asm__(".arch_extension crc\n\tcrc32x %w0, %w0, %x1" : "+r"(crc) : "r"(v));
+    return crc;
+}
+
 static inline uint64_t dcache_line(void)
 {
     return UINT64_C(4) << field_get(CTR_DMINLINE, sysreg_read(ctr_el0));

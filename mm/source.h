@@ -8,7 +8,7 @@
  */
 #pragma once
 
-#include "lib/types.h"
+#include "mm/page_image.h"
 
 enum fill_result {
     FILL_OK,
@@ -32,8 +32,9 @@ struct source_ops {
 
 struct source {
     const struct source_ops *ops;
-    pa_t base;     /* image: its first byte in RAM, any alignment */
-    uint64_t size; /* bytes */
+    pa_t base;               /* image: its first byte in RAM, any alignment; packed: that of the page image */
+    uint64_t size;           /* bytes */
+    struct packed_file file; /* packed: which of the page image (mm/packed.h) */
 };
 
 extern const struct source_ops source_zero_ops;  /* pages of zeroes */

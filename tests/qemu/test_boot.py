@@ -310,6 +310,19 @@ def test_guest_in_host_tree(machine, host_tree, guest_image, helpers):
     assert found.result == 1
 
 
+def test_page_image_in_host_tree(machine, host_tree, mw, guest_image, tmp_path):
+    """Two guests from one that the boot loader put into RAM, which stays as it is."""
+    image = tmp_path / "f.mwi"
+    assert mw("image", "create", "-o", image, f"hello={guest_image('hello')}", f"psci={guest_image('psci')}").code == 0
+    text = described(image).replace(" };\n        }", ' image-name = "hello"; };\n        }')
+    assert "image-name" in text
+    tree = host_tree(text + text.replace("one {", "two {"), cores=3)
+    done = machine("-kernel", IMAGE, "-dtb", tree, "-device", f"loader,file={image},addr={PAYLOAD},force-raw=on", cores=3)
+    found = report_of(done)
+    assert [(g["name"], g["status"]) for g in found.guests] == [("one", "off"), ("two", "off")], done.out
+    assert found.result == 1 and found.helpers[0]["requests"] > 0
+
+
 @pytest.mark.parametrize("text, why", [
     ('compatible = "meanwhile,guest"; memory = <0 0x10000>;', "cpus"),
     ('compatible = "meanwhile,guest"; cpus = <1>; memory = <0 0x10000>;', "no kernel module"),

@@ -48,6 +48,8 @@ def test_example(tmp_path):
     ("cpus = <2>;", "cpus = <17>;"), ("cpus = <2>;", ""), ("debian {", "de.bian {"), ("cpus = <2>;", "cpus = <2>; colour;"),
     ("helpers = <1>;", "helpers = <32>;"), ("populate-granule = <0x1000>;", "populate-granule = <0x10000>;"),
     ('"multiboot,kernel", ', '"multiboot,firmware", '),
+    ("reg = <0x0 0x400000 0x0 0x1f6e000>;", 'reg = <0x0 0x400000 0x0 0x1f6e000>; image-name = "a/b";'),
+    ("reg = <0x0 0x400000 0x0 0x1f6e000>;", 'reg = <0x0 0x400000 0x0 0x1f6e000>; image-name;'),
 ])
 def test_schemas_refuse(tmp_path, old, new):
     text = (DTS / "example.dts").read_text()
@@ -78,3 +80,20 @@ def test_packed_tree(mw, tmp_path, guest_image):
     matched, complaints = validate(blob)
     assert complaints == ""
     assert matched == {"/chosen/meanwhile": "meanwhile,config", "/chosen/a": "meanwhile,guest", "/chosen/b": "meanwhile,guest"}
+
+
+def test_packed_tree_with_a_page_image(mw, tmp_path, guest_image):
+    page_image, packed, blob = tmp_path / "f.mwi", tmp_path / "packed.img", tmp_path / "config.dtb"
+    assert mw("image", "create", "-o", page_image, f"kernel={guest_image('hello')}", f"disk={guest_image('irq')}").code == 0
+    assert mw("pack", "-o", packed, "--image", page_image, "--kernel", "image:kernel", "--initrd", "image:disk").code == 0
+    image = packed.read_bytes()
+    offset, size = struct.unpack_from("<QQ", image, 88)
+    blob.write_bytes(image[offset:offset + size])
+    matched, complaints = validate(blob)
+    assert (matched, complaints) == ({"/chosen/meanwhile": "meanwhile,config", "/chosen/guest": "meanwhile,guest"}, "")
+    tree = subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dts", blob], capture_output=True, text=True, check=True).stdout
+    assert re.findall(r'image-name = "(.*)";', tree) == ["kernel", "disk"]
+    places = re.findall(r"reg = <0x00 (0x[0-9a-f]+) 0x00 (0x[0-9a-f]+)>;", tree)
+    assert places[0] == places[1]  # it is there once
+    at, length = (int(n, 16) for n in places[0])
+    assert image[at:at + length] == page_image.read_bytes()

@@ -87,6 +87,8 @@ struct wish {
     const char *name;
     uint32_t cpus, memory_hi, memory_lo, granule, kernel[4], ramdisk[4];
     const char *bootargs, *identity;
+    const char *kernel_file, *ramdisk_file; /* image-name */
+    size_t kernel_file_size;
     size_t bootargs_size, cpus_size, memory_size, identity_size, granule_size, kernel_reg_size, address_cells;
     bool no_cpus, no_memory, no_kernel, two_kernels, two_ramdisks, stray_module, odd_child;
 };
@@ -102,7 +104,8 @@ static struct wish good(void)
     };
 }
 
-static void module(const char *name, const char *kind, size_t kind_size, const uint32_t *reg, size_t reg_size)
+static void module_of(const char *name, const char *kind, size_t kind_size, const uint32_t *reg, size_t reg_size,
+                      const char *file, size_t file_size)
 {
     uint32_t be[4];
 
@@ -111,7 +114,14 @@ static void module(const char *name, const char *kind, size_t kind_size, const u
     begin(name);
     bytes("compatible", kind, kind_size);
     bytes("reg", be, reg_size);
+    if (file)
+        bytes("image-name", file, file_size);
     end();
+}
+
+static void module(const char *name, const char *kind, size_t kind_size, const uint32_t *reg, size_t reg_size)
+{
+    module_of(name, kind, kind_size, reg, reg_size, NULL, 0);
 }
 
 #define KERNEL "multiboot,kernel\0multiboot,module"
@@ -143,11 +153,13 @@ static void node(const struct wish *w)
     if (w->granule || w->granule_size)
         bytes("populate-granule", granule, size_or(w->granule_size, 4));
     if (!w->no_kernel)
-        module("module@0", KERNEL, sizeof(KERNEL), w->kernel, size_or(w->kernel_reg_size, 16));
+        module_of("module@0", KERNEL, sizeof(KERNEL), w->kernel, size_or(w->kernel_reg_size, 16), w->kernel_file,
+                  w->kernel_file ? size_or(w->kernel_file_size, strlen(w->kernel_file) + 1) : 0);
     if (w->two_kernels)
         module("module@9", KERNEL, sizeof(KERNEL), w->kernel, 16);
     if (w->ramdisk[3])
-        module("module@1", RAMDISK, sizeof(RAMDISK), w->ramdisk, 16);
+        module_of("module@1", RAMDISK, sizeof(RAMDISK), w->ramdisk, 16, w->ramdisk_file,
+                  w->ramdisk_file ? strlen(w->ramdisk_file) + 1 : 0);
     if (w->two_ramdisks)
         module("module@8", RAMDISK, sizeof(RAMDISK), w->ramdisk, 16);
     if (w->stray_module)
@@ -183,10 +195,10 @@ static void whole(void **state)
     assert_string_equal(guest[0].bootargs, "console=ttyAMA0 quiet");
     assert_int_equal(guest[0].identity, IDENTITY_MEANWHILE);
     assert_int_equal(guest[0].granule, 0x1000);
-    assert_int_equal(guest[0].kernel.v, IMAGE_BASE + 0x800000);
-    assert_int_equal(guest[0].kernel_size, 0x2000000);
-    assert_int_equal(guest[0].initrd.v, IMAGE_BASE + 0x2800000);
-    assert_int_equal(guest[0].initrd_size, 0x100001);
+    assert_int_equal(guest[0].kernel.base.v, IMAGE_BASE + 0x800000);
+    assert_int_equal(guest[0].kernel.size, 0x2000000);
+    assert_int_equal(guest[0].initrd.base.v, IMAGE_BASE + 0x2800000);
+    assert_int_equal(guest[0].initrd.size, 0x100001);
 }
 
 static void defaults(void **state)
@@ -200,7 +212,7 @@ static void defaults(void **state)
     assert_null(guest[0].bootargs);
     assert_int_equal(guest[0].identity, IDENTITY_MEANWHILE);
     assert_int_equal(guest[0].granule, BLOCK_SIZE);
-    assert_int_equal(guest[0].initrd_size, 0);
+    assert_int_equal(guest[0].initrd.size, 0);
     assert_int_equal(machine.helpers, 1);
     assert_false(machine.quiet);
     assert_string_equal(machine.refused, "");
@@ -226,6 +238,38 @@ static void limits(void **state)
     assert_int_equal(strlen(guest[0].name), 31);
     assert_int_equal(guest[0].memory, GIB(256));
     assert_int_equal(strlen(guest[0].bootargs), 2047);
+}
+
+/* Both from one page image, from two, or one of them. */
+static void page_images(void **state)
+{
+    struct wish w = good();
+
+    (void)state;
+    read_one(&w);
+    assert_null(guest[0].kernel.file);
+    assert_null(guest[0].initrd.file);
+
+    w.kernel_file = "vmlinuz-6.1.0-56_arm64+b1";
+    w.ramdisk_file = "i23456789012345678901234567890123456789012345678901234567890123";
+    read_one(&w);
+    assert_string_equal(guest[0].refused, "");
+    assert_string_equal(guest[0].kernel.file, w.kernel_file);
+    assert_string_equal(guest[0].initrd.file, w.ramdisk_file);
+
+    memcpy(w.ramdisk, w.kernel, sizeof(w.ramdisk));
+    read_one(&w);
+    assert_string_equal(guest[0].refused, "");
+    assert_int_equal(guest[0].initrd.base.v, IMAGE_BASE + 0x800000);
+    assert_int_equal(guest[0].initrd.size, 0x2000000);
+
+    w.ramdisk_file = NULL;
+    w.ramdisk[1] = 0x2800000;
+    w.ramdisk[3] = 0x1000;
+    read_one(&w);
+    assert_string_equal(guest[0].refused, "");
+    assert_string_equal(guest[0].kernel.file, w.kernel_file);
+    assert_null(guest[0].initrd.file);
 }
 
 static void machine_node(void **state)
@@ -357,7 +401,19 @@ static void each_in_its_own_words(void **state)
     BAD((w.ramdisk[1] = 0x27fffff, w.ramdisk[3] = 1));
     BAD_TOO((w.ramdisk[1] = 0x700000, w.ramdisk[3] = 0x100001));
     BAD((w.ramdisk[1] = 0x100000));
-    assert_true(said_count >= 24);
+
+    BAD(w.kernel_file = "");
+    BAD_TOO(w.kernel_file = "a/b");
+    BAD_TOO(w.kernel_file = "i234567890123456789012345678901234567890123456789012345678901234");
+    BAD_TOO((w.kernel_file = "a\0b", w.kernel_file_size = 4));
+    BAD_TOO((w.kernel_file = "ab", w.kernel_file_size = 2));
+    BAD(w.ramdisk_file = "white space");
+    /* The same place is one image for both, or a mistake. */
+    BAD_TOO(memcpy(w.ramdisk, w.kernel, sizeof(w.ramdisk)));
+    BAD_TOO((memcpy(w.ramdisk, w.kernel, sizeof(w.ramdisk)), w.kernel_file = "a"));
+    BAD_TOO((memcpy(w.ramdisk, w.kernel, sizeof(w.ramdisk)), w.ramdisk_file = "a"));
+    BAD_TOO((memcpy(w.ramdisk, w.kernel, sizeof(w.ramdisk)), w.ramdisk[3]++, w.kernel_file = w.ramdisk_file = "a"));
+    assert_true(said_count >= 26);
 }
 
 /* A bad guest leaves the others alone, and the second of a name is refused. */
@@ -406,7 +462,7 @@ static void absolute(void **state)
     ok(fdt_finish(blob));
     assert_int_equal(guest_config_read(blob, sizeof(blob), &space, &machine, guest, 4), 1);
     assert_string_equal(guest[0].refused, "");
-    assert_int_equal(guest[0].kernel.v, 0x80000000);
+    assert_int_equal(guest[0].kernel.base.v, 0x80000000);
     assert_int_equal(guest_config_read_chosen(blob, fdt_path_offset(blob, "/chosen"), &space, &machine, guest, 4), 1);
     assert_string_equal(guest[0].refused, "");
     /* Counted from an image, an address does not come round to something below it. */
@@ -460,9 +516,9 @@ static void damaged(void **state)
             found++;
             assert_true(guest[0].cpus >= 1 && guest[0].cpus <= 16);
             assert_true(guest[0].memory >= BLOCK_SIZE && guest[0].memory % BLOCK_SIZE == 0);
-            assert_true(guest[0].kernel.v >= IMAGE_BASE + MIB(4));
-            assert_true(guest[0].kernel.v + guest[0].kernel_size <= IMAGE_BASE + IMAGE_SIZE);
-            assert_true(guest[0].kernel_size > 0);
+            assert_true(guest[0].kernel.base.v >= IMAGE_BASE + MIB(4));
+            assert_true(guest[0].kernel.base.v + guest[0].kernel.size <= IMAGE_BASE + IMAGE_SIZE);
+            assert_true(guest[0].kernel.size > 0);
             assert_true(!guest[0].bootargs || strlen(guest[0].bootargs) < size);
         }
     }
@@ -473,14 +529,9 @@ static void damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole),
-        cmocka_unit_test(defaults),
-        cmocka_unit_test(limits),
-        cmocka_unit_test(machine_node),
-        cmocka_unit_test(each_in_its_own_words),
-        cmocka_unit_test(others_stay),
-        cmocka_unit_test(absolute),
-        cmocka_unit_test(damaged),
+        cmocka_unit_test(whole),       cmocka_unit_test(defaults),     cmocka_unit_test(limits),
+        cmocka_unit_test(page_images), cmocka_unit_test(machine_node), cmocka_unit_test(each_in_its_own_words),
+        cmocka_unit_test(others_stay), cmocka_unit_test(absolute),     cmocka_unit_test(damaged),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

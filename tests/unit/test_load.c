@@ -56,10 +56,12 @@ static void pe(uint32_t raw_size, uint32_t raw_offset)
 
 static struct load_plan plan;
 
-static enum load_result place(uint64_t kernel, uint64_t initrd, uint64_t ram)
+/* Where only `head` bytes of the kernel can be looked at. */
+static enum load_result place_seen(uint64_t head, uint64_t kernel, uint64_t initrd, uint64_t ram)
 {
     const struct load_request r = {
         .kernel = file,
+        .kernel_head = head,
         .kernel_size = kernel,
         .initrd_size = initrd,
         .dtb_size = KIB(64),
@@ -69,6 +71,11 @@ static enum load_result place(uint64_t kernel, uint64_t initrd, uint64_t ram)
 
     memset(&plan, 0xee, sizeof(plan));
     return load_place(&r, &plan);
+}
+
+static enum load_result place(uint64_t kernel, uint64_t initrd, uint64_t ram)
+{
+    return place_seen(kernel, kernel, initrd, ram);
 }
 
 /* Where QEMU's virt board puts Debian's kernel: 2 MiB up, the initrd at 128 MiB, the device tree behind it. */
@@ -203,6 +210,46 @@ static void truncated(void **state)
     assert_int_equal(place(sizeof(file), 0, MIB(64)), LOAD_TRUNCATED);
 }
 
+/* Of a kernel in a page image there is a page to look at, and its size is known. */
+static void one_page_seen(void **state)
+{
+    (void)state;
+    image(0, 0x2010000);
+    pe(0x2000, 0x2000);
+    assert_int_equal(place_seen(PAGE_SIZE, 0x4000, 1040000, MIB(512)), LOAD_OK);
+    assert_int_equal(plan.initrd.v, RAM + MIB(128));
+    assert_int_equal(place_seen(PAGE_SIZE, 0x3fff, 0, MIB(512)), LOAD_TRUNCATED);
+    image(0, 0x1000);
+    assert_int_equal(place_seen(PAGE_SIZE, MIB(3), 0, MIB(4)), LOAD_KERNEL_TOO_BIG);
+    /* A PE header, or a part of its section table, behind what can be seen says nothing; the poison would. */
+    memset(file + PAGE_SIZE, 0xff, sizeof(file) - PAGE_SIZE);
+    image(0, 0x10000);
+    pe(0x2000, 0x2000);
+    put(60, PAGE_SIZE - 8, 4);
+    assert_int_equal(place_seen(PAGE_SIZE, 0x4000, 0, MIB(64)), LOAD_OK);
+    put(60, 0x10000000, 4);
+    assert_int_equal(place_seen(PAGE_SIZE, 0x4000, 0, MIB(64)), LOAD_TRUNCATED);
+    pe(0x2000, 0x2000);
+    put(64 + 20, PAGE_SIZE - 64 - 24 - 40 - 8, 2);
+    put(PAGE_SIZE - 48 + 16, 0x1000, 4);
+    put(PAGE_SIZE - 48 + 20, 0x1000, 4);
+    memset(file + PAGE_SIZE - 8, 0xff, 0x100);
+    assert_int_equal(place_seen(PAGE_SIZE, 0x4000, 0, MIB(64)), LOAD_OK);
+    assert_int_equal(place_seen(0x4000, 0x4000, 0, MIB(64)), LOAD_TRUNCATED);
+    /* Nothing but the page is there to be read. */
+    image(0, 0x10000);
+    for (unsigned round = 0; round < 20000; round++) {
+        uint8_t *p = malloc(PAGE_SIZE);
+        struct load_request r = {.kernel = p, .kernel_head = PAGE_SIZE, .kernel_size = MIB(1), .ram_size = MIB(64)};
+
+        pe((uint32_t)rand(), (uint32_t)rand());
+        put(60, (uint64_t)rand() % (2 * PAGE_SIZE), 4);
+        memcpy(p, file, PAGE_SIZE);
+        (void)!load_place(&r, &plan);
+        free(p);
+    }
+}
+
 static bool apart(uint64_t a, uint64_t a_size, uint64_t b, uint64_t b_size)
 {
     return a + a_size <= b || b + b_size <= a;
@@ -254,8 +301,12 @@ static void random_files(void **state)
     for (unsigned round = 0; round < 20000; round++) {
         size_t n = 1 + (size_t)rand() % 512;
         uint8_t *p = malloc(n);
-        struct load_request r = {
-            .kernel = p, .kernel_size = n, .dtb_size = KIB(64), .ram_base = ipa(RAM), .ram_size = MIB(64)};
+        struct load_request r = {.kernel = p,
+                                 .kernel_head = n,
+                                 .kernel_size = n,
+                                 .dtb_size = KIB(64),
+                                 .ram_base = ipa(RAM),
+                                 .ram_size = MIB(64)};
 
         image(0, 0x10000);
         pe((uint32_t)rand() % 1024, (uint32_t)rand() % 1024);
@@ -281,12 +332,12 @@ static int print_plan(const char *path)
     if (!f || !p)
         return 1;
     n = high = fread(p, 1, size, f);
-    r.kernel_size = n;
+    r.kernel_head = r.kernel_size = n;
     result = load_place(&r, &plan);
     printf("%s, %zu bytes: %s, kernel %llx, initrd %llx, dtb %llx\n", path, n, load_text(result),
            (unsigned long long)plan.kernel.v, (unsigned long long)plan.initrd.v, (unsigned long long)plan.dtb.v);
     while (low < high) { /* the shortest file that passes for whole */
-        r.kernel_size = low + (high - low) / 2;
+        r.kernel_head = r.kernel_size = low + (high - low) / 2;
         if (load_place(&r, &plan) == LOAD_TRUNCATED)
             low = r.kernel_size + 1;
         else
@@ -305,6 +356,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(sizes),           cmocka_unit_test(raw),
         cmocka_unit_test(refused),         cmocka_unit_test(truncated),
         cmocka_unit_test(random_requests), cmocka_unit_test(random_files),
+        cmocka_unit_test(one_page_seen),
     };
 
     if (argc > 1)

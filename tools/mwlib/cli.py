@@ -5,8 +5,8 @@ import argparse
 import os
 import sys
 
-from . import image, options, qemu, setup
-from .common import BUILD, EXIT_OFF, EXIT_USAGE, MIB, Refusal, say, show_size
+from . import image, options, pageimage, qemu, setup
+from .common import BUILD, EXIT_BAD, EXIT_OFF, EXIT_USAGE, MIB, PAGE, Refusal, say, show_size
 
 RUN_HELP = """\
 Starts guests under QEMU, on demand-paged memory: one, or those of a --config file. Without --kernel it is Debian's kernel with a small
@@ -27,8 +27,8 @@ exit codes:
     4  QEMU ended otherwise                 124  timeout                 130  interrupted
 
 A TOML file has [machine] (machine, cpu, ram, helpers, cores, icount, timeout, stats, quiet, qemu-arg) and
-[[guest]] (name, kernel, initrd, append, cpus, memory, identity, populate-granule, no-reboot), as often as there are
-guests. Paths in it count from its own folder; options on the command line override it, for each of the guests.
+[[guest]] (name, kernel, initrd, image, append, cpus, memory, identity, populate-granule, no-reboot), as often as there
+are guests. Paths in it count from its own folder; options on the command line override it, for each of the guests.
 
 environment: MW_IMAGE is the hypervisor image to start (build/meanwhile.img); MW_THREADS, single or multi, is how
 QEMU runs the cores (one thread for a guest with one vCPU, else one for each core)."""
@@ -37,9 +37,23 @@ PACK_HELP = """\
 Writes hypervisor, configuration and payloads as one bootable arm64 Image, for QEMU's -kernel, U-Boot's booti or
 firmware."""
 
+IMAGE_HELP = """\
+Page images: several files in one, each page of them on its own, compressed with LZ4 and with a checksum, so that a guest
+can start from them before they have been read (doc/image-format.md). Use one with
+    mw run --image F --kernel image:NAME --initrd image:NAME"""
+
+IMAGE_EPILOG = """\
+exit codes:
+    0  done, or the image is good
+    1  the image is bad; standard error says which file and page
+    2  arguments, or a file that cannot be read or written"""
+
 SETUP_HELP = """\
-Installs what is missing with apt, as root or through sudo, and collects Debian's arm64 kernel, busybox and libfdt
-into build/debian/, unpacked and not installed. Repeatable, and quiet when there is nothing to do."""
+Installs what is missing with apt, as root or through sudo, and collects Debian's arm64 kernel, busybox, libfdt
+and liblz4 into build/debian/, unpacked and not installed. Repeatable, and quiet when there is nothing to do."""
+
+
+SHOWN = 10  # faults of an image that are told one by one
 
 
 class Parser(argparse.ArgumentParser):
@@ -62,8 +76,9 @@ def typed(convert):
 
 
 def add_guest_options(p):
-    p.add_argument("--kernel", metavar="F", help="arm64 Image, or a raw image (Debian's kernel)")
-    p.add_argument("--initrd", metavar="F", help="initial RAM disk (the demonstration's, with the default kernel)")
+    p.add_argument("--kernel", metavar="F", help="arm64 Image, or a raw image (Debian's kernel); image:NAME takes it from --image")
+    p.add_argument("--initrd", metavar="F", help="initial RAM disk (the demonstration's, with the default kernel); or image:NAME")
+    p.add_argument("--image", metavar="F", help="page image with the files that image:NAME names; it needs a helper core")
     p.add_argument("--append", metavar="S", help=f"kernel command line, instead of '{options.DEFAULT_APPEND}'")
     p.add_argument("--cpus", metavar="N", type=typed(options.count), help="vCPUs (1)")
     p.add_argument("--memory", metavar="SIZE", type=typed(options.size), help="guest RAM (512M)")
@@ -75,11 +90,11 @@ def add_guest_options(p):
 
 def parser():
     top = Parser(prog="mw", description=__doc__, allow_abbrev=False)
-    commands = top.add_subparsers(dest="command", metavar="run|pack|setup", required=True, parser_class=Parser)
+    commands = top.add_subparsers(dest="command", metavar="run|pack|image|setup", required=True, parser_class=Parser)
 
-    def command(name, text, brief, epilog=None):
-        return commands.add_parser(name, description=text, help=brief, epilog=epilog, allow_abbrev=False,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+    def command(name, text, brief, epilog=None, among=commands):
+        return among.add_parser(name, description=text, help=brief, epilog=epilog, allow_abbrev=False,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
 
     run = command("run", RUN_HELP, "start guests under QEMU", RUN_EPILOG)
     add_guest_options(run)
@@ -94,6 +109,15 @@ def parser():
     pack = command("pack", PACK_HELP, "write a bootable image")
     pack.add_argument("-o", dest="output", metavar="IMAGE", required=True, help="the file to write")
     add_guest_options(pack)
+
+    images = command("image", IMAGE_HELP, "make a page image, look into it, verify it", IMAGE_EPILOG).add_subparsers(
+        dest="verb", metavar="create|list|verify", required=True, parser_class=Parser)
+    make = command("create", "Writes a page image. The same files make the same image.", "write a page image", among=images)
+    make.add_argument("-o", dest="output", metavar="OUT", required=True, help="the file to write")
+    make.add_argument("files", metavar="NAME=FILE", nargs="+", help="a file, and its name in the image")
+    for verb, text in (("list", "Lists the files of a page image, and how their pages are stored."),
+                       ("verify", "Reads all of a page image, and says which pages are bad.")):
+        command(verb, text, text.rstrip(".").lower(), among=images).add_argument("file", metavar="F", help="a page image")
 
     install = command("setup", SETUP_HELP, "install and fetch what is missing")
     install.add_argument("--check", action="store_true", help="change nothing; exit 2 if something is missing")
@@ -142,6 +166,51 @@ def cmd_pack(args):
     return EXIT_OFF
 
 
+def image_create(args):
+    named = []
+    for pair in args.files:
+        name, equals, path = pair.partition("=")
+        if not equals or not path:
+            raise Refusal(f"'{pair}' is not NAME=FILE")
+        named.append((name, path))
+    pageimage.create(args.output, named)
+    return EXIT_OFF
+
+
+def image_list(f):
+    print(f"{'name':24} {'bytes':>13} {'stored':>13} {'zero':>8} {'raw':>8} {'lz4':>8}")
+    for file in f.files:
+        kinds, stored = dict.fromkeys(pageimage.KINDS, 0), file.index_pages * PAGE
+        for page in range(file.pages):
+            place = f.place(file, page)
+            kinds[place.kind] += 1
+            stored += place.length
+        print(f"{file.name:24} {file.size:13} {stored:13} " + " ".join(f"{n:8}" for n in kinds.values()))
+    return EXIT_OFF
+
+
+def image_verify(f):
+    count = 0
+    for text in pageimage.faults(f):
+        count += 1
+        if count <= SHOWN:
+            say(f"{f.path}: {text}")
+    if count > SHOWN:
+        say(f"{f.path}: and {count - SHOWN} more")
+    return EXIT_BAD if count else EXIT_OFF
+
+
+def cmd_image(args):
+    if args.verb == "create":
+        return image_create(args)
+    try:
+        with pageimage.Image(args.file) as f:
+            return image_list(f) if args.verb == "list" else image_verify(f)
+    except pageimage.BadImage as e:
+        say(f"{args.file}: {e}")
+        return EXIT_BAD
+
+
 def main(argv):
     args = parser().parse_args(join_values(argv))
     try:
@@ -149,6 +218,8 @@ def main(argv):
             return cmd_run(args)
         if args.command == "pack":
             return cmd_pack(args)
+        if args.command == "image":
+            return cmd_image(args)
         return setup.run(args.check, args.kernels)
     except Refusal as e:
         say(e)

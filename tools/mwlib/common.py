@@ -12,6 +12,7 @@ BLOCK = 2 * MIB
 # The exit codes people and scripts depend on.
 EXIT_OFF = 0
 EXIT_PANIC = 1
+EXIT_BAD = 1  # of `mw image`
 EXIT_USAGE = 2
 EXIT_GUEST = 3
 EXIT_ERROR = 4

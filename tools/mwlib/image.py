@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Hypervisor, configuration and payloads as one arm64 Image: the other side of lib/image.h and of the guest binding."""
 
+import os
 import struct
+from dataclasses import dataclass
 
-from . import fdt
+from . import fdt, pageimage
 from .common import PAGE, KIB, MIB, Refusal, align_up, read_file, show_size
+from .options import IN_IMAGE
 
 HEADER = struct.Struct("<II QQQQQQ II QQQQQ")  # struct image_header of lib/image.h
 IMAGE_MAGIC = 0x644D5241
@@ -36,43 +39,67 @@ class Hypervisor:
         return self.text_offset + (2 * MIB if self.text_offset < PAGE else 0)
 
 
-def kernel_end(kernel):
-    """First byte of guest RAM behind the kernel, by the Linux boot protocol or, without the magic, as a raw image."""
-    if len(kernel) >= 64:
-        text_offset, image_size = struct.unpack_from("<QQ", kernel, 8)
-        (magic,) = struct.unpack_from("<I", kernel, 56)
+def kernel_end(head, size):
+    """First byte of guest RAM behind a kernel of `size` bytes that begins with `head`, by the Linux boot protocol or,
+    without the magic, as a raw image."""
+    if len(head) >= 64:
+        text_offset, image_size = struct.unpack_from("<QQ", head, 8)
+        (magic,) = struct.unpack_from("<I", head, 56)
         if magic == IMAGE_MAGIC:
-            return text_offset + max(image_size, len(kernel))
-    return RAW_OFFSET + len(kernel)
+            return text_offset + max(image_size, size)
+    return RAW_OFFSET + size
+
+
+@dataclass
+class Payload:
+    """A guest's kernel or initrd."""
+
+    key: tuple  # of what is packed: a page image that several use is one
+    path: str
+    size: int
+    head: bytes  # a page of it at least, or all
+    name: str = ""  # in the page image at `path`; "": that is no page image
+
+
+def load_payload(guest, what, path):
+    who = f"guest '{guest.name}': {what}"
+    if not path.startswith(IN_IMAGE):
+        data = read_file(path, who, guest.memory)
+        if not data:
+            raise Refusal(f"{who} {path} is empty")
+        return Payload((guest.name, what), path, len(data), data)
+    name = path.removeprefix(IN_IMAGE)
+    try:
+        with pageimage.Image(guest.image) as f:
+            file = f.find(name)
+            return Payload((os.path.realpath(guest.image),), guest.image, file.size, f.page(file, 0)[:file.size], name)
+    except pageimage.BadImage as e:
+        raise Refusal(f"{who} {path}: {guest.image}: {e}") from None
 
 
 def load_payloads(guest):
     """Reads the guest's files, and refuses what cannot fit before a machine is started; EL2 checks again."""
-    kernel = read_file(guest.kernel, f"guest '{guest.name}': kernel", guest.memory)
-    if not kernel:
-        raise Refusal(f"guest '{guest.name}': kernel {guest.kernel} is empty")
-    if kernel[:2] == b"\x1f\x8b":
+    kernel = load_payload(guest, "kernel", guest.kernel)
+    if kernel.head[:2] == b"\x1f\x8b":
         raise Refusal(f"guest '{guest.name}': kernel {guest.kernel} is compressed with gzip: unpack it first")
-    end = align_up(kernel_end(kernel), PAGE)
+    end = align_up(kernel_end(kernel.head, kernel.size), PAGE)
     if end > guest.memory:
         raise Refusal(f"guest '{guest.name}': kernel {guest.kernel} does not fit: it needs {show_size(end)} of RAM,"
                       f" the guest has {show_size(guest.memory)}")
     if not guest.initrd:
         return [kernel]
-    initrd = read_file(guest.initrd, f"guest '{guest.name}': initrd", guest.memory)
-    if not initrd:
-        raise Refusal(f"guest '{guest.name}': initrd {guest.initrd} is empty")
-    if end + len(initrd) > guest.memory:
+    initrd = load_payload(guest, "initrd", guest.initrd)
+    if end + initrd.size > guest.memory:
         raise Refusal(f"guest '{guest.name}': initrd {guest.initrd} does not fit: kernel and initrd need"
-                      f" {show_size(align_up(end + len(initrd), KIB))} of RAM, the guest has {show_size(guest.memory)}")
+                      f" {show_size(align_up(end + initrd.size, KIB))} of RAM, the guest has {show_size(guest.memory)}")
     return [kernel, initrd]
 
 
 MODULES = (("multiboot,kernel", "multiboot,module"), ("multiboot,ramdisk", "multiboot,module"))
 
 
-def guest_node(guest, places):
-    """`places`: (offset, size) of the kernel and, if there is one, of the initrd."""
+def guest_node(guest, payloads, places):
+    """`payloads`: the kernel and, if there is one, the initrd. `places`: (offset, size) of what was packed, by key."""
     props = {
         "compatible": fdt.strings("meanwhile,guest"),
         "#address-cells": fdt.cells(2),
@@ -85,43 +112,44 @@ def guest_node(guest, places):
     }
     if guest.no_reboot:
         props["no-reboot"] = b""
-    modules = [
-        fdt.Node(f"module@{i}", {"compatible": fdt.strings(*MODULES[i]), "reg": fdt.cells64(*place)})
-        for i, place in enumerate(places)
-    ]
+    modules = []
+    for i, payload in enumerate(payloads):
+        module = {"compatible": fdt.strings(*MODULES[i]), "reg": fdt.cells64(*places[payload.key])}
+        if payload.name:
+            module["image-name"] = fdt.strings(payload.name)
+        modules.append(fdt.Node(f"module@{i}", module))
     return fdt.Node(guest.name, props, modules)
 
 
-def config_tree(machine, guests, places):
+def config_tree(machine, guests, payloads, places):
     two = {"#address-cells": fdt.cells(2), "#size-cells": fdt.cells(2)}
     props = {"compatible": fdt.strings("meanwhile,config"), "helpers": fdt.cells(machine.helpers)}
     if machine.quiet:
         props["quiet"] = b""
     config = fdt.Node("meanwhile", props)
-    nodes = [guest_node(g, p) for g, p in zip(guests, places)]
+    nodes = [guest_node(g, p, places) for g, p in zip(guests, payloads)]
     return fdt.serialise(fdt.Node("", two, [fdt.Node("chosen", two, [config] + nodes)]))
 
 
 def pack(hypervisor, machine, guests):
     """The packed image, as bytes."""
     payloads = [load_payloads(g) for g in guests]
+    files = {p.key: p for payload in payloads for p in payload}
+    files = {key: read_file(p.path, "page image") if p.name else p.head for key, p in files.items()}
     config_offset = align_up(hypervisor.size, PAGE)
     # Offsets are of fixed width, so the tree has its final size before they are known.
-    config_size = len(config_tree(machine, guests, [[(0, 0)] * len(p) for p in payloads]))
+    config_size = len(config_tree(machine, guests, payloads, dict.fromkeys(files, (0, 0))))
     offset = align_up(config_offset + config_size, PAGE)
-    places = []
-    for files in payloads:
-        places.append([])
-        for data in files:
-            places[-1].append((offset, len(data)))
-            offset = align_up(offset + len(data), PAGE)
+    places = {}
+    for key, data in files.items():
+        places[key] = (offset, len(data))
+        offset = align_up(offset + len(data), PAGE)
 
     image = bytearray(offset)
     image[:len(hypervisor.data)] = hypervisor.data
-    image[config_offset:config_offset + config_size] = config_tree(machine, guests, places)
-    for files, where in zip(payloads, places):
-        for data, (start, size) in zip(files, where):
-            image[start:start + size] = data
+    image[config_offset:config_offset + config_size] = config_tree(machine, guests, payloads, places)
+    for key, (start, size) in places.items():
+        image[start:start + size] = files[key]
     struct.pack_into("<Q", image, 16, offset)  # image_size
     struct.pack_into("<QQ", image, 88, config_offset, config_size)
     return image

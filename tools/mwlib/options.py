@@ -29,6 +29,7 @@ class Guest:
     name: str = "guest"
     kernel: str = ""
     initrd: str = ""
+    image: str = ""  # the page image that image:NAME is about
     append: bytes | None = None
     cpus: int = 1
     memory: int = 512 * MIB
@@ -104,8 +105,9 @@ def string_list(value):
     return [string(v) for v in value]
 
 
-PATH_KEYS = ("kernel", "initrd", "stats")
-GUEST_KEYS = {"name": string, "kernel": string, "initrd": string, "append": raw, "cpus": count, "memory": size,
+PATH_KEYS = ("kernel", "initrd", "image", "stats")
+IN_IMAGE = "image:"  # a kernel or initrd that is no path, but a file in the guest's page image
+GUEST_KEYS = {"name": string, "kernel": string, "initrd": string, "image": string, "append": raw, "cpus": count, "memory": size,
               "identity": string, "populate-granule": size, "no-reboot": flag}
 MACHINE_KEYS = {"machine": string, "cpu": string, "ram": size, "helpers": count, "cores": count, "icount": flag,
                 "timeout": seconds, "stats": string, "quiet": flag, "qemu-arg": string_list}
@@ -125,7 +127,8 @@ def apply(target, values, keys, where, folder=""):
         if key in PATH_KEYS:
             if not value:
                 raise Refusal(f"{where}: {key}: an empty path")  # a script's unset variable, and not the default
-            value = os.path.join(folder, value)
+            if not value.startswith(IN_IMAGE):
+                value = os.path.join(folder, value)
         setattr(target, key.replace("-", "_"), value)
 
 
@@ -169,10 +172,31 @@ def check_guest(guest):
         raise Refusal(f"{who}: populate-granule: {show_size(guest.populate_granule)} is neither 4K nor 2M")
 
 
+def check_files(guest):
+    who = f"guest '{guest.name}'"
+    named = [v.startswith(IN_IMAGE) for v in (guest.kernel, guest.initrd)]
+    if guest.image and not any(named):
+        raise Refusal(f"{who}: nothing is taken from image {guest.image}: --kernel {IN_IMAGE}NAME does")
+    for path, what, inside in ((guest.kernel, "kernel", named[0]), (guest.initrd, "initrd", named[1])):
+        if inside and not guest.image:
+            raise Refusal(f"{who}: {what}: {path} is in a page image, and none is given: --image F does")
+        if path and not inside and not os.path.exists(path):
+            hint = {DEFAULT_KERNEL: " (mw setup fetches it)", DEFAULT_INITRD: " (make builds it)"}.get(path, "")
+            raise Refusal(f"{what}: no such file: {path}{hint}")
+    if guest.image and not os.path.exists(guest.image):
+        raise Refusal(f"image: no such file: {guest.image}")
+
+
+def images_size(guests):
+    """Each page image is loaded once, whoever uses it."""
+    sizes = {os.path.realpath(g.image): os.path.getsize(g.image) for g in guests if g.image}
+    return sum(align_up(size, BLOCK) for size in sizes.values())
+
+
 def own_ram(guest):
     """What the machine needs for a guest beside its RAM: its kernel and initrd as they were loaded, ready frames for each
     vCPU, tables and records."""
-    files = sum(os.path.getsize(path) for path in (guest.kernel, guest.initrd) if path)
+    files = sum(os.path.getsize(path) for path in (guest.kernel, guest.initrd) if path and not path.startswith(IN_IMAGE))
     return files + guest.cpus * 20 * MIB + guest.memory // 250
 
 
@@ -180,7 +204,7 @@ def default_ram(guests):
     """256 MiB beside the guests' RAM, and more for further guests, large ones, and those with many vCPUs."""
     usual = 256 * MIB + sum((64 + 20 * g.cpus) * MIB for g in guests[1:])
     needed = 64 * MIB + sum(map(own_ram, guests))
-    return align_up(sum(g.memory for g in guests) + max(usual, needed), BLOCK)
+    return align_up(sum(g.memory for g in guests) + max(usual, needed), BLOCK) + images_size(guests)
 
 
 def check_machine(machine, guests):
@@ -225,10 +249,7 @@ def resolve(args, interactive):
             demo = guest.initrd == DEFAULT_INITRD and not interactive
             guest.append = os.fsencode(DEFAULT_APPEND + (DEMO_APPEND if demo else ""))
         check_guest(guest)
-        for path, what in ((guest.kernel, "kernel"), (guest.initrd, "initrd")):
-            if path and not os.path.exists(path):
-                hint = {DEFAULT_KERNEL: " (mw setup fetches it)", DEFAULT_INITRD: " (make builds it)"}.get(path, "")
-                raise Refusal(f"{what}: no such file: {path}{hint}")
+        check_files(guest)
     names = [guest.name for guest in guests]
     for name in names:
         if names.count(name) > 1:

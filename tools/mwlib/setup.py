@@ -21,15 +21,15 @@ PACKAGES = (
     # the build
     "gcc", "libc6-dev", "gcc-aarch64-linux-gnu", "binutils-aarch64-linux-gnu", "make", "python3",
     # the machine
-    "qemu-system-arm", "device-tree-compiler",
+    "qemu-system-arm", "device-tree-compiler", "liblz4-1",
     # the tests
-    "libcmocka-dev", "libfdt-dev", "python3-pytest", "python3-pexpect", "cpio", "dt-schema",
-    # the checks
-    "clang", "clang-format", "clang-tidy", "pyflakes3",
+    "libcmocka-dev", "libfdt-dev", "liblz4-dev", "python3-pytest", "python3-pexpect", "cpio", "dt-schema",
+    # the checks and the fuzzers
+    "clang", "clang-format", "clang-tidy", "libclang-rt-dev", "pyflakes3",
 )
 # The kernel's name changes with its ABI: what linux-image-arm64 depends on is the current one.
 KERNEL_META = "linux-image-arm64"
-ARM64_PACKAGES = ("busybox-static", "libfdt-dev")
+ARM64_PACKAGES = ("busybox-static", "libfdt-dev", "liblz4-dev")
 
 DEBIAN = os.path.join(BUILD, "debian")
 STAMP = os.path.join(DEBIAN, "packages")  # what was unpacked, written last
@@ -48,6 +48,16 @@ def missing_packages():
                          capture_output=True, text=True, check=False).stdout
     installed = {line.split()[1] for line in out.splitlines() if line.startswith("installed ")}
     return [p for p in PACKAGES if p not in installed]
+
+
+def collected():
+    """Is all of build/debian there? What an older version of this file collected may lack a package."""
+    try:
+        with open(STAMP, encoding="utf-8") as f:
+            debs = f.read().splitlines()
+    except OSError:
+        return False
+    return all(any(d.startswith(f"{p}_") for d in debs) for p in ARM64_PACKAGES)
 
 
 def run_logged(command, what, cwd=None):
@@ -142,7 +152,7 @@ def collect():
     shutil.rmtree(work, ignore_errors=True)
     shutil.rmtree(DEBIAN, ignore_errors=True)
     os.makedirs(work)
-    say("setup: collecting Debian's arm64 kernel, busybox and libfdt (about 60 MB)")
+    say("setup: collecting Debian's arm64 kernel, busybox, libfdt and liblz4 (about 60 MB)")
     index = Arm64Index(os.path.join(work, "apt"))
     index.update()
     kernel = index.dependency(KERNEL_META, r"linux-image-[0-9]\S+-arm64")
@@ -194,7 +204,7 @@ def run(check_only=False, kernels=False):
     if not shutil.which("apt-get") or not shutil.which("dpkg-query"):
         raise Refusal(f"setup: this is not a Debian system; install by hand: {' '.join(PACKAGES)}")
     missing = missing_packages()
-    absent = [] if os.path.exists(STAMP) else ["build/debian"]
+    absent = [] if collected() else ["build/debian"]
     absent += [] if not kernels or os.path.exists(KERNELS_STAMP) else ["build/kernels"]
     if check_only:
         if missing or absent:

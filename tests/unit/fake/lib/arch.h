@@ -142,6 +142,29 @@ static inline bool cpu_random(uint64_t *out)
     return fake_random(out);
 }
 
+/* The instructions by their definition, bit by bit. A test may take them away. */
+extern bool fake_no_crc32;
+
+static inline bool cpu_has_crc32(void)
+{
+    return !fake_no_crc32;
+}
+
+static inline uint32_t cpu_crc32b(uint32_t crc, uint8_t v)
+{
+    crc ^= v;
+    for (unsigned bit = 0; bit < 8; bit++)
+        crc = crc >> 1 ^ (crc & 1 ? UINT32_C(0xedb88320) : 0);
+    return crc;
+}
+
+static inline uint32_t cpu_crc32x(uint32_t crc, uint64_t v)
+{
+    for (unsigned i = 0; i < 8; i++)
+        crc = cpu_crc32b(crc, (uint8_t)(v >> 8 * i));
+    return crc;
+}
+
 static inline ticks_t counter_ticks(void)
 {
     struct timespec ts;
