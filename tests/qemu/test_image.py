@@ -260,7 +260,7 @@ def test_an_unreadable_page(mw, image, cpus, wrong):
               "--append", f"crc={zlib.crc32(without)} bad={page}")
     passed(done, "an external abort on the bad page", "its bytes are right")
     (guest,) = done.stats["guests"]
-    assert guest["faults"]["unreadable"] == 3
+    assert guest["unreadable_faults"] == 3
     assert sum(h["unreadable_pages"] for h in done.stats["helpers"]) == 1
 
 
