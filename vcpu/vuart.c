@@ -4,7 +4,9 @@
  * full while others' output on the same physical UART has its turn; a byte written all the same is not lost. As on the virt board, nothing depends on UARTCR's enable bits: an early console prints before it sets them.
  *
  * The receive timeout stands in for the bytes that do not fill the FIFO up to its trigger level: it is raised at once,
- * whenever a byte arrives or is read and some are left.
+ * whenever a byte arrives or is read and some are left. A guest that empties the FIFO and then clears the interrupt would
+ * lose a byte that comes in between: on a wire the timeout is raised 32 bit periods after the byte, long after the write.
+ * So a clear spares the interrupt of bytes that the guest has not looked for yet, as though they came just after it.
  */
 #include "vcpu/vuart.h"
 
@@ -76,6 +78,7 @@ static bool receive(struct vuart *u, uint8_t byte)
         return false;
     u->rx[(u->rx_head + u->rx_count) % VUART_FIFO] = byte;
     u->rx_count++;
+    u->rx_unseen = true;
     rx_interrupts(u);
     return true;
 }
@@ -116,6 +119,8 @@ static uint32_t reg_read(struct vm *vm, uint32_t off)
 {
     struct vuart *u = &vm->uart;
 
+    if (off == UARTDR || off == UARTFR || off == UARTRIS || off == UARTMIS)
+        u->rx_unseen = false;
     switch (off) {
     case UARTDR:
         return data_read(u);
@@ -166,6 +171,7 @@ static void reg_write(struct vm *vm, uint32_t off, uint32_t val)
     case UARTLCR_H:
         if ((u->lcr ^ val) & LCR_FEN) { /* the FIFO becomes a holding register or the other way round: it is flushed */
             u->rx_count = 0;
+            u->rx_unseen = false;
             u->ris &= ~(INT_RX | INT_RT);
         }
         u->lcr = val & 0xff;
@@ -182,6 +188,8 @@ static void reg_write(struct vm *vm, uint32_t off, uint32_t val)
         break;
     case UARTICR:
         u->ris &= ~val;
+        if (u->rx_unseen)
+            rx_interrupts(u);
         break;
     case UARTDMACR:
         u->dmacr = val & 7;
@@ -198,6 +206,7 @@ void vuart_reset(struct vm *vm)
     spin_lock(&u->lock);
     u->rx_head = 0;
     u->rx_count = 0;
+    u->rx_unseen = false;
     u->cr = CR_RESET;
     u->ifls = IFLS_RESET;
     u->lcr = 0;

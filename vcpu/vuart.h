@@ -17,6 +17,7 @@ struct vuart {
     spinlock_t lock; /* guards all of it; never held while another lock is taken but the console's */
     uint8_t rx[VUART_FIFO];
     uint32_t rx_head, rx_count;
+    bool rx_unseen; /* a byte has come since the guest last looked */
     uint32_t cr, lcr, imsc, ris, ifls, ibrd, fbrd, ilpr, dmacr;
     void (*put)(struct vm *vm, char c); /* where output goes; called with `lock` held */
     bool (*full)(struct vm *vm); /* no room for output now; called with `lock` held. NULL: there is always room */
