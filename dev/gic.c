@@ -2,9 +2,11 @@
 #include "dev/gic.h"
 
 #include "dev/gich.h"
+#include "lib/spinlock.h"
 
 bool gic_is_v2 RO_AFTER_INIT;
 static pa_t gicv RO_AFTER_INIT;
+static spinlock_t spi_lock; /* a register of the distributor holds the trigger or targets of several SPIs */
 
 bool gic_init(const struct gic_frames *f)
 {
@@ -46,8 +48,10 @@ void gic_enable_ppi(uint32_t intid)
 
 void gic_enable_spi(uint32_t intid, bool edge)
 {
+    spin_lock(&spi_lock);
     if (gic_is_v2)
         gicv2_enable_spi(intid, edge);
     else
         gicv3_enable_spi(intid, edge);
+    spin_unlock(&spi_lock);
 }

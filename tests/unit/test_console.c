@@ -18,6 +18,7 @@
 #include "vcpu/vm.h"
 
 _Thread_local struct core *this_core_ptr;
+uint64_t fake_second = 1000000000u;
 
 static struct core core;
 static struct vcpu cpu;

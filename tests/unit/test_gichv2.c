@@ -11,8 +11,19 @@
 
 #include "dev/gich.h"
 #include "dev/gichv2.h"
+#include "dev/mmio.h"
 
 static uint32_t gich[1024];
+
+uint32_t fake_mmio_read32(pa_t base, uint64_t offset)
+{
+    return *(uint32_t *)pa_ptr(pa_add(base, offset));
+}
+
+void fake_mmio_write32(pa_t base, uint64_t offset, uint32_t v)
+{
+    *(uint32_t *)pa_ptr(pa_add(base, offset)) = v;
+}
 
 static void start(uint32_t iidr)
 {
