@@ -36,6 +36,7 @@ enum prop {
     PROP_KASLR_SEED,
     PROP_INITRD_START,
     PROP_INITRD_END,
+    PROP_DMA_COHERENT,
     PROPS,
 };
 
@@ -66,14 +67,16 @@ static const struct {
     [PROP_KASLR_SEED] = NAME("kaslr-seed"),
     [PROP_INITRD_START] = NAME("linux,initrd-start"),
     [PROP_INITRD_END] = NAME("linux,initrd-end"),
+    [PROP_DMA_COHERENT] = NAME("dma-coherent"),
 };
 
-/* Devices by compatible string; all we look for are Arm's own, so a string of another maker costs one comparison. */
+/* Devices by compatible string; nearly all we look for are Arm's own, so a string of another maker costs two comparisons. */
 #define DEV_GIC_V3 BIT(0)
 #define DEV_GIC_V2 BIT(1)
 #define DEV_TIMER BIT(2)
 #define DEV_PSCI BIT(3)
 #define DEV_PL011 BIT(4)
+#define DEV_VIRTIO BIT(5)
 
 static const struct {
     const char *after_arm;
@@ -303,11 +306,33 @@ static void read_psci(struct walk *w)
         w->dt->psci = HOST_PSCI_HVC;
 }
 
+/* The first interrupt, if it is an SPI (arm,gic-v3 binding: type 0, number, trigger). 0: it is none. */
+static uint32_t spi(struct dt_value irq)
+{
+    uint64_t number;
+
+    if (!irq.p || irq.len < 12 || dt_cells(irq.p, 1) != 0)
+        return 0;
+    number = dt_cells((const char *)irq.p + 4, 1);
+    return number < 988 ? 32 + (uint32_t)number : 0;
+}
+
+/* What is behind it, if anything, is for dev/virtio_blk.c to ask. */
+static void read_virtio(struct walk *w, int depth)
+{
+    struct host_dt *dt = w->dt;
+    uint32_t intid = spi(prop(w, PROP_INTERRUPTS));
+    struct range reg;
+
+    if (dt->virtios == HOST_DT_MAX_VIRTIO || !intid || !prop(w, PROP_DMA_COHERENT).p || !cpu_address(w, depth, 0, &reg))
+        return;
+    dt->virtio[dt->virtios++] = (struct disk_place){pa(reg.base), intid};
+}
+
 /* Which UART is the console is known when /chosen has been read, so each is kept for then. */
 static void read_uart(struct walk *w, int depth)
 {
     struct uart *u = &w->uart[w->uarts];
-    struct dt_value irq = prop(w, PROP_INTERRUPTS);
 
     if (w->uarts == MAX_UARTS || !cpu_address(w, depth, 0, &u->reg))
         return;
@@ -316,9 +341,7 @@ static void read_uart(struct walk *w, int depth)
         u->path[d] = w->level[d].name;
     u->depth = depth;
     u->interrupt_parent = w->level[depth].interrupt_parent;
-    /* arm,gic-v3 binding: type (0: SPI), number, trigger */
-    if (irq.p && irq.len >= 12 && dt_cells(irq.p, 1) == 0 && dt_cells((const char *)irq.p + 4, 1) < 988)
-        u->intid = 32 + (uint32_t)dt_cells((const char *)irq.p + 4, 1);
+    u->intid = spi(prop(w, PROP_INTERRUPTS));
 }
 
 static uint64_t devices_of(struct dt_value compatible)
@@ -335,6 +358,8 @@ static uint64_t devices_of(struct dt_value compatible)
             for (size_t i = 0; i < ARRAY_SIZE(devices); i++)
                 if (strcmp(p + 4, devices[i].after_arm) == 0)
                     found |= devices[i].device;
+        if (n == 11 && memcmp(p, "virtio,mmio", 11) == 0)
+            found |= DEV_VIRTIO;
         p += n + 1;
         left -= n + 1;
     }
@@ -349,6 +374,8 @@ static void read_device(struct walk *w, int depth, uint64_t found)
         read_gic(w, depth, HOST_GIC_V3);
     if (found & DEV_GIC_V2)
         read_gic(w, depth, HOST_GIC_V2);
+    if (found & DEV_VIRTIO)
+        read_virtio(w, depth);
     if (found & DEV_TIMER)
         w->dt->timer = true;
     if (found & DEV_PSCI)

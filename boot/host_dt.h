@@ -7,11 +7,13 @@
  */
 #pragma once
 
+#include "dev/disk.h"
 #include "dts/read.h"
 #include "lib/types.h"
 #include "mm/frames.h"
 
 #define HOST_DT_MAX_RESERVED 64
+#define HOST_DT_MAX_VIRTIO 32
 
 enum host_dt_result {
     HOST_DT_OK,
@@ -50,6 +52,10 @@ struct host_dt {
     bool uart_found; /* the PL011 that /chosen names; without a name there, the only one there is */
     struct range uart;
     uint32_t uart_intid; /* 0: none that goes to the GIC */
+
+    /* virtio-mmio transports that share the caches' view of memory and interrupt by an SPI of the GIC. */
+    struct disk_place virtio[HOST_DT_MAX_VIRTIO];
+    uint32_t virtios;
 
     struct dt_value rng_seed, kaslr_seed;
     const char *bootargs; /* NULL: none */

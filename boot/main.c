@@ -80,6 +80,22 @@ static void find_gic(void)
     machine.maintenance = host.gic_maintenance ? host.gic_maintenance : 25;
 }
 
+/* Only if somebody lives on one: a disk that nobody uses is not touched. */
+static void find_disks(void)
+{
+    bool wanted = false;
+
+    for (uint32_t i = 0; i < machine.guest_count; i++)
+        wanted = wanted || (!machine.guests[i].refused[0] && guest_on_disk(&machine.guests[i]));
+    if (!wanted)
+        return;
+    for (uint32_t i = 0; i < host.virtios; i++) {
+        if (el2map_add(host.virtio[i].regs, VIRTIO_MMIO_BYTES, EL2MAP_DEVICE))
+            host.virtio[machine.disks++] = host.virtio[i];
+    }
+    machine.disk = host.virtio;
+}
+
 /* The boot core first, the others as the device tree lists them. */
 static void order_cores(void)
 {
@@ -133,7 +149,8 @@ static size_t find_modules(struct range *reserved)
 
         if (g->refused[0])
             continue;
-        reserved[n++] = (struct range){g->kernel.base.v, g->kernel.size};
+        if (g->kernel.size)
+            reserved[n++] = (struct range){g->kernel.base.v, g->kernel.size};
         if (g->initrd.size)
             reserved[n++] = (struct range){g->initrd.base.v, g->initrd.size};
     }
@@ -199,6 +216,7 @@ void boot_main(uint64_t x0, uint64_t entry_ticks, uint64_t image_base)
     read_guests(image, dtb);
     find_memory(image, dtb, dtb_size);
     find_gic();
+    find_disks();
     machine.uart_intid = host.uart_intid;
     machine.seed = host.rng_seed.p;
     machine.seed_size = host.rng_seed.p ? (size_t)host.rng_seed.len : 0;

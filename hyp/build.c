@@ -7,6 +7,7 @@
 #include "lib/chacha.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "mm/disk_image.h"
 #include "mm/helper.h"
 #include "mm/packed.h"
 #include "vcpu/reset.h"
@@ -55,24 +56,40 @@ static const char *add_source(struct vm *vm, const struct source *from, ipa_t to
     return NULL;
 }
 
+static char why_not[sizeof(((struct report_guest *)0)->reason)];
+
+static const char *open_disk_module(const struct guest_module *m, const char *what, struct source *out)
+{
+    const char *why = NULL;
+
+    if (helper_count)
+        why = disk_image_open(out, m->disk, m->file);
+    if (!helper_count)
+        format(why_not, sizeof(why_not), "%s: a disk is read by a helper core, and there is none", what);
+    else if (why)
+        format(why_not, sizeof(why_not), "%s: %s (%s on disk %s)", what, why, m->file, m->disk);
+    return helper_count && !why ? NULL : why_not;
+}
+
 /* What a module holds. NULL, or why it cannot be had. */
 static const char *open_module(const struct guest_module *m, const char *what, struct source *out)
 {
-    static char why[sizeof(((struct report_guest *)0)->reason)];
     enum page_image_result result;
 
+    if (m->disk)
+        return open_disk_module(m, what, out);
     if (!m->file) {
         *out = (struct source){.ops = &source_image_ops, .base = m->base, .size = m->size};
         return NULL;
     }
     result = packed_open(out, m->base, m->size, m->file);
     if (result != PAGE_IMAGE_OK) {
-        format(why, sizeof(why), "%s: %s (image:%s)", what, page_image_text(result), m->file);
-        return why;
+        format(why_not, sizeof(why_not), "%s: %s (image:%s)", what, page_image_text(result), m->file);
+        return why_not;
     }
     if (out->ops->needs_helper && !helper_count) {
-        format(why, sizeof(why), "%s: a page image is read by a helper core, and there is none", what);
-        return why;
+        format(why_not, sizeof(why_not), "%s: a page image is read by a helper core, and there is none", what);
+        return why_not;
     }
     return NULL;
 }
@@ -89,7 +106,10 @@ static const char *see_kernel(const struct source *kernel, struct load_request *
     r->kernel = first_page;
     if (r->kernel_head > PAGE_SIZE)
         r->kernel_head = PAGE_SIZE;
-    return kernel->ops->fill(kernel, 0, first_page, 1, 0) == FILL_OK ? NULL : "kernel: its first page cannot be read";
+    if (kernel->disk ? disk_image_first_page(kernel, first_page)
+                     : kernel->ops->fill(kernel, 0, first_page, 1, 0) == FILL_OK)
+        return NULL;
+    return "kernel: its first page cannot be read";
 }
 
 /* The CPU interface of a GICv2 guest is the hardware's own. */
@@ -143,7 +163,7 @@ static const char *place(struct vm *vm, const struct guest_config *c, const stru
     void *blob = dtb_place(vm->id);
     const char *why = open_module(&c->kernel, "kernel", &kernel);
 
-    if (!why && c->initrd.size)
+    if (!why && module_given(&c->initrd))
         why = open_module(&c->initrd, "ramdisk", &initrd);
     if (!why)
         why = see_kernel(&kernel, &request);
@@ -192,6 +212,7 @@ const char *build_guest(struct vm *vm, const struct guest_config *c, const struc
     vm->s2.ram_base = vm->ram_base;
     vm->s2.ram_size = vm->ram_size;
     vm->no_reboot = c->no_reboot;
+    vm->on_disk = guest_on_disk(c);
     if (!place_stolen_time(vm, frames))
         return "no memory for its stolen time";
     why = add_platform(vm) ? place(vm, c, m) : "too many ranges";

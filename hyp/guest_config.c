@@ -3,6 +3,7 @@
 
 #include <libfdt.h>
 
+#include "dev/disk.h"
 #include "dts/read.h"
 #include "lib/string.h"
 #include "mm/page_image.h"
@@ -130,7 +131,7 @@ static bool overlap(struct range a, struct range b)
 }
 
 struct module_words {
-    const char *twice, *reg, *empty, *outside, *forbidden, *file;
+    const char *twice, *reg, *empty, *outside, *forbidden, *file, *disk;
 };
 
 static const struct module_words kernel_words = {
@@ -140,6 +141,7 @@ static const struct module_words kernel_words = {
     .outside = "the kernel module lies outside the image",
     .forbidden = "the kernel module overlaps the hypervisor",
     .file = "the kernel module's image-name is not the name of a file",
+    .disk = "the kernel module's disk is not one name of 1 to 20 characters, with an image-name",
 };
 
 static const struct module_words ramdisk_words = {
@@ -149,6 +151,7 @@ static const struct module_words ramdisk_words = {
     .outside = "the ramdisk module lies outside the image",
     .forbidden = "the ramdisk module overlaps the hypervisor",
     .file = "the ramdisk module's image-name is not the name of a file",
+    .disk = "the ramdisk module's disk is not one name of 1 to 20 characters, with an image-name",
 };
 
 /* The specification's default where the guest's node is silent; 0 stands for a bad value. */
@@ -171,13 +174,28 @@ static bool file_name_ok(const char *s)
     return n > 0 && n < PAGE_IMAGE_NAME && !s[n];
 }
 
-enum module_prop { MODULE_COMPATIBLE, MODULE_REG, MODULE_IMAGE_NAME, MODULE_PROPS };
+enum module_prop { MODULE_COMPATIBLE, MODULE_REG, MODULE_IMAGE_NAME, MODULE_DISK, MODULE_PROPS };
 
 static const char *const module_prop[MODULE_PROPS] = {
     [MODULE_COMPATIBLE] = "compatible",
     [MODULE_REG] = "reg",
     [MODULE_IMAGE_NAME] = "image-name",
+    [MODULE_DISK] = "disk",
 };
+
+/* On a disk: which, and which file of the page image it holds. */
+static const char *read_disk_module(const struct dt_value *module, const struct module_words *words,
+                                    struct guest_module *out)
+{
+    const char *file = dt_string(module[MODULE_IMAGE_NAME]), *disk = dt_string(module[MODULE_DISK]);
+
+    if (!disk || !*disk || strlen(disk) >= DISK_NAME || !module[MODULE_IMAGE_NAME].p)
+        return words->disk;
+    if (!file || !file_name_ok(file))
+        return words->file;
+    *out = (struct guest_module){.file = file, .disk = disk};
+    return NULL;
+}
 
 static const char *read_module(const struct dt_value *guest, const struct dt_value *module,
                                const struct module_space *space, const struct module_words *words,
@@ -189,8 +207,10 @@ static const char *read_module(const struct dt_value *guest, const struct dt_val
     bool allowed = false;
     struct range r;
 
-    if (out->size != 0)
+    if (module_given(out))
         return words->twice;
+    if (module[MODULE_DISK].p)
+        return read_disk_module(module, words, out);
     if (!reg.p || address == 0 || size == 0 || reg.len != 4 * (address + size))
         return words->reg;
     r.base = dt_cells(reg.p, address);
@@ -209,13 +229,15 @@ static const char *read_module(const struct dt_value *guest, const struct dt_val
             return words->forbidden;
     if (name.p && (!file || !file_name_ok(file)))
         return words->file;
-    *out = (struct guest_module){pa(r.base), r.size, file};
+    *out = (struct guest_module){.base = pa(r.base), .size = r.size, .file = file};
     return NULL;
 }
 
 /* Two files may come from one page image, which both modules then name. */
 static bool in_each_others_way(const struct guest_module *a, const struct guest_module *b)
 {
+    if (a->disk || b->disk)
+        return false;
     if (a->file && b->file && a->base.v == b->base.v && a->size == b->size)
         return false;
     return overlap((struct range){a->base.v, a->size}, (struct range){b->base.v, b->size});
@@ -241,9 +263,9 @@ static const char *read_modules(struct guest_config *g, const void *fdt, int gue
         if (wrong)
             return wrong;
     }
-    if (g->kernel.size == 0)
+    if (!module_given(&g->kernel))
         return "no kernel module";
-    if (g->initrd.size != 0 && in_each_others_way(&g->kernel, &g->initrd))
+    if (module_given(&g->initrd) && in_each_others_way(&g->kernel, &g->initrd))
         return "kernel and ramdisk modules overlap";
     return NULL;
 }

@@ -13,12 +13,18 @@
 
 enum guest_identity { IDENTITY_MEANWHILE };
 
-/* What the boot loader left: a file of its own, or a page image (mm/page_image.h) that holds it. */
+/* What the boot loader left: a file of its own, or a page image (mm/page_image.h) that holds it; or one on a disk. */
 struct guest_module {
     pa_t base;
-    uint64_t size;    /* bytes of what was left; 0: there is no such module */
+    uint64_t size;    /* bytes of what was left; 0: nothing was */
     const char *file; /* inside the blob: its name in the page image; NULL: it is no page image */
+    const char *disk; /* inside the blob: the serial number of the disk that holds the page image; NULL: it is in RAM */
 };
+
+static inline bool module_given(const struct guest_module *m)
+{
+    return m->size != 0 || m->disk;
+}
 
 struct guest_config {
     char name[32];
@@ -31,6 +37,11 @@ struct guest_config {
     uint64_t granule; /* bytes a zero fault maps: PAGE_SIZE or BLOCK_SIZE */
     struct guest_module kernel, initrd;
 };
+
+static inline bool guest_on_disk(const struct guest_config *g)
+{
+    return g->kernel.disk || g->initrd.disk;
+}
 
 struct machine_config {
     uint32_t helpers;

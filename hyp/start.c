@@ -10,6 +10,7 @@
 #include "lib/asm.h"
 #include "lib/log.h"
 #include "lib/string.h"
+#include "mm/disk_image.h"
 #include "mm/el2map.h"
 #include "mm/helper.h"
 #include "vcpu/context.h"
@@ -175,7 +176,7 @@ static void attach_vcpu(struct vm *vm, uint32_t index, uint32_t guest)
     struct vcpu *v = &vm->vcpus[index];
     uint32_t number = (uint32_t)(v - vcpus);
     struct core *c = &cores[number];
-    struct helper *h = helper_count ? &helpers[number % helper_count] : NULL;
+    struct helper *h = helper_count ? &helpers[vm->on_disk ? 0 : number % helper_count] : NULL;
 
     v->vm = vm;
     v->index = index;
@@ -196,13 +197,15 @@ static void attach_vcpu(struct vm *vm, uint32_t index, uint32_t guest)
 /* Cores and memory that are still to be had. */
 struct left {
     uint32_t cores;
-    uint64_t blocks;
+    uint64_t blocks, promised; /* before there was any guest, and to those that were built */
 };
 
 static const char *admit(const struct guest_config *c, const struct left *left, enum gic_version gic)
 {
     static char why[96];
     uint64_t need = build_blocks(c, helper_count != 0);
+    uint64_t taken = left->promised + disk_images_blocks();
+    uint64_t blocks = left->blocks > taken ? left->blocks - taken : 0;
 
     if (c->refused[0])
         return c->refused;
@@ -214,9 +217,9 @@ static const char *admit(const struct guest_config *c, const struct left *left, 
         return "a GICv2 is for 8 CPUs at most";
     if (VIRT_RAM + c->memory > BIT(64 - field_get(VTCR_T0SZ, vtcr)))
         return "its RAM is beyond what this machine's stage 2 can map";
-    if (need > left->blocks) {
+    if (need > blocks) {
         format(why, sizeof(why), "it wants %lu MiB of the machine's RAM, tables included, and %lu are left", need * 2,
-               left->blocks * 2);
+               blocks * 2);
         return why;
     }
     return NULL;
@@ -246,11 +249,11 @@ static void build(const struct machine *m, const struct guest_config *c, struct 
     atomic_store(&stats->status, GUEST_RUNNING);
     for (uint32_t i = 0; i < c->cpus; i++)
         attach_vcpu(vm, i, guest);
-    for (uint32_t i = 0; i < helper_count; i++)
+    for (uint32_t i = 0; i < (vm->on_disk ? 1 : helper_count); i++)
         helpers[i].spaces[helpers[i].space_count++] = &vm->s2;
     report.vcpus += c->cpus;
     left->cores -= c->cpus;
-    left->blocks -= build_blocks(c, helper_count != 0);
+    left->promised += build_blocks(c, helper_count != 0);
     vgic_dist_reset(vm);
     vuart_reset(vm);
     console_attach(vm, m->guest_count > 1);
@@ -260,11 +263,19 @@ static void build(const struct machine *m, const struct guest_config *c, struct 
              vm->entry.v);
 }
 
+static void find_disks(const struct machine *m)
+{
+    disk_images_start(m->disk, m->disks);
+    if (m->disks && helper_count)
+        helpers[0].io = &disk_images_io;
+}
+
 static void build_all(const struct machine *m)
 {
     struct frame_cache *frames = &inline_populators[0].frames;
-    struct left left = {core_count - helper_count, frames_free_blocks() - 1}; /* one for their device trees */
+    struct left left = {core_count - helper_count, frames_free_blocks() - 1, 0}; /* one for their device trees */
 
+    find_disks(m);
     for (uint32_t i = 0; i < m->guest_count; i++)
         build(m, &m->guests[i], &left, frames);
     if (!vm_count) {

@@ -2,6 +2,7 @@
 /* From a known machine and described guests to guests that run. */
 #pragma once
 
+#include "dev/disk.h"
 #include "dev/gic.h"
 #include "hyp/guest_config.h"
 #include "lib/core.h"
@@ -15,6 +16,8 @@ struct machine {
     struct gic_frames gic;
     uint32_t maintenance; /* PPI of the list registers */
     uint32_t uart_intid;
+    const struct disk_place *disk; /* where disks may be, if a guest wants one */
+    uint32_t disks;
     const uint8_t *seed; /* the host's rng-seed; NULL: none */
     size_t seed_size;
     struct machine_config config;

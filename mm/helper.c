@@ -33,7 +33,7 @@ static void sweep_from(struct helper *h, const struct s2_request *r)
             h->offset = 0;
     }
     h->again = true;
-    h->swept = false;
+    h->swept = h->rests = false;
 }
 
 /* (1) What a vCPU waits for. */
@@ -58,6 +58,11 @@ static bool serve_demand(struct helper *h)
         return true;
     }
     return false;
+}
+
+static bool serve_io(struct helper *h)
+{
+    return h->io && h->io->serve(&h->pop);
 }
 
 static bool is_closed(const struct s2_port *port)
@@ -160,28 +165,42 @@ static void advance(struct helper *h)
         return;
     h->space = 0;
     h->swept = !h->again && h->begun == blocks_begun(h);
+    h->rests = h->again && !h->moved && h->pop.pending && h->ended == h->pop.ended && h->begun == blocks_begun(h);
     h->begun = blocks_begun(h);
-    h->again = false;
+    h->ended = h->pop.ended;
+    h->again = h->moved = false;
+}
+
+/* Nothing for the sweep to do until a block is begun or, if it rests, a page has come. */
+static bool sweep_sleeps(const struct helper *h)
+{
+    if (h->begun != blocks_begun(h))
+        return false;
+    return h->swept || (h->rests && h->ended == h->pop.ended);
 }
 
 /* (4) The background sweep: one page, or one promotion, of a block that a guest has begun. */
 static bool sweep(struct helper *h)
 {
-    if (!h->space_count || (h->swept && h->begun == blocks_begun(h)))
+    if (!h->space_count || sweep_sleeps(h))
         return false;
     if (!populate_may_sweep(&h->pop))
         return false; /* all of them are on their way: whatever ends them wakes this core */
-    h->swept = false;
+    h->swept = h->rests = false;
     switch (populate_sweep(&h->pop, h->spaces[h->space], ipa_add(h->spaces[h->space]->ram_base, h->offset))) {
     case SWEEP_WAITING:
         h->again = true;
         advance(h);
         break;
-    case SWEEP_NOTHING:
     case SWEEP_PROMOTED:
+        h->moved = true;
+        advance(h);
+        break;
+    case SWEEP_NOTHING:
         advance(h);
         break;
     case SWEEP_FILLED: /* the next page, around at the block's end */
+        h->moved = true;
         h->offset = align_down(h->offset, BLOCK_SIZE) + (h->offset + PAGE_SIZE) % BLOCK_SIZE;
         break;
     }
@@ -191,7 +210,7 @@ static bool sweep(struct helper *h)
 bool helper_step(struct helper *h)
 {
     epoch_reap(&h->pop.limbo, &h->pop.frames);
-    return serve_demand(h) || populate_put_off(&h->pop) || empty_closed(h) || fill_pools(h) || sweep(h);
+    return serve_demand(h) || serve_io(h) || populate_put_off(&h->pop) || empty_closed(h) || fill_pools(h) || sweep(h);
 }
 
 static bool may_sleep(struct helper *h)
@@ -207,7 +226,9 @@ static bool may_sleep(struct helper *h)
         if (is_closed(port) && (ring_count(&port->blocks) || ring_count(&port->tables)))
             return false;
     }
-    return !pools_want(h) && (h->swept || !h->space_count) && h->begun == blocks_begun(h);
+    if (pools_want(h) || (h->space_count && !sweep_sleeps(h) && populate_may_sweep(&h->pop)))
+        return false;
+    return !h->io || h->io->watch();
 }
 
 static void sleep(struct helper *h)
@@ -217,6 +238,8 @@ static void sleep(struct helper *h)
     if (may_sleep(h))
         wfi();
     atomic_store_explicit(&h->asleep, false, memory_order_relaxed);
+    if (h->io)
+        h->io->unwatch(); /* the device's line is down before its interrupt ends */
     while ((intid = gic_ack()) != GIC_SPURIOUS) {
         gic_eoi(intid);
         gic_deactivate(intid);
@@ -225,6 +248,8 @@ static void sleep(struct helper *h)
 
 void helper_run(struct helper *h)
 {
+    if (h->io)
+        h->io->attach();
     for (;;) {
         ticks_t from = counter_ticks();
 

@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A helper core: fills what guests wait for, then keeps the pools of ready frames full, then completes and promotes the
- * blocks that guests have begun; else it sleeps. In this order, and it looks for a more urgent thing after each page.
+ * blocks that guests have begun; else it sleeps. In this order, and it looks for a more urgent thing after each page. What
+ * arrives from a disk it takes in between, since that is what somebody waits for.
  */
 #pragma once
 
 #include "mm/populate.h"
 
+/* What a helper does for sources whose bytes come from elsewhere. All of it on its own core. */
+struct helper_io {
+    void (*attach)(void);               /* before all else */
+    bool (*serve)(struct populator *p); /* one thing that has arrived: populate_filled(). False: nothing has */
+    bool (*watch)(void); /* what arrives from now on interrupts this core. False: something has already */
+    void (*unwatch)(void);
+};
+
 struct helper {
     struct core *core;
+    const struct helper_io *io; /* NULL: none */
     struct populator pop;
     struct s2_port *ports[MAX_CORES]; /* it serves; fixed before it runs */
     uint32_t port_count;
@@ -28,6 +38,9 @@ struct helper {
     uint64_t begun;  /* blocks that had been begun when this pass started */
     bool again;      /* this pass met pages that somebody else was filling */
     bool swept;      /* a whole pass found nothing to do, and nothing was begun since */
+    bool moved;      /* this pass filled or promoted something */
+    bool rests;      /* a whole pass met only pages on their way from elsewhere: no other before one has come */
+    uint64_t ended;  /* pop.ended when this pass started */
 };
 
 extern struct helper helpers[MAX_CORES];

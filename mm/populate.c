@@ -190,7 +190,7 @@ static void make_unreadable(struct populator *p, uint32_t number)
     let_go(r);
 }
 
-void populate_filled(struct populator *p, uint32_t number, enum fill_result result)
+static void filled(struct populator *p, uint32_t number, enum fill_result result)
 {
     const struct s2_request *r = &requests[number];
 
@@ -200,6 +200,13 @@ void populate_filled(struct populator *p, uint32_t number, enum fill_result resu
     }
     frame_publish(pa_ptr(frame_of(r)), r->count * PAGE_SIZE);
     make_present(p, number);
+}
+
+void populate_filled(struct populator *p, uint32_t number, enum fill_result result)
+{
+    p->pending--;
+    p->ended++;
+    filled(p, number, result);
 }
 
 /* To the end of the line: they are served in the order they came. */
@@ -222,7 +229,9 @@ static enum fill_result fill(struct populator *p, uint32_t number)
     enum fill_result result = src->ops->fill(src, desc_large(r->old), pa_ptr(frame_of(r)), r->count, number);
 
     if (result == FILL_OK || result == FILL_ERROR)
-        populate_filled(p, number, result);
+        filled(p, number, result);
+    else if (result == FILL_PENDING)
+        p->pending++;
     return result;
 }
 

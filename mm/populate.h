@@ -49,6 +49,8 @@ struct populator {
     uint32_t first_request;       /* requests[first_request .. + OWN_REQUESTS) are its own */
     uint32_t put_off, put_off_at; /* requests whose source had no room: the first and the last of them */
     uint32_t alone;               /* so many more pages are fetched one by one: a run of them failed */
+    uint32_t pending;             /* requests whose source is at it */
+    uint64_t ended;               /* and those that it has brought or failed to bring since the start */
 };
 
 struct s2_port {
@@ -79,7 +81,7 @@ enum serve_result {
 /* Serves a request of a port. */
 WARN_UNUSED enum serve_result populate_serve(struct populator *p, uint32_t number);
 
-/* For sources: what `fill` began for this request, or for one that was put off, has ended: FILL_OK or FILL_ERROR. */
+/* For sources: what `fill` said was pending has ended, with FILL_OK or FILL_ERROR. */
 void populate_filled(struct populator *p, uint32_t number, enum fill_result result);
 
 /* Tries those again whose source had no room. False: there are none, or it has none yet. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Where the content of a page comes from. A source is immutable while a guest uses it; disks and compressed images join
- * by another `struct source_ops`.
+ * Where the content of a page comes from. A source is immutable while a guest uses it; each kind is a
+ * `struct source_ops`.
  *
  * A source that has to wait for its bytes begins to fetch them and returns FILL_PENDING; when they are there, its own
  * code calls populate_filled() (mm/populate.h) on the core that asked. So one core has many pages on their way at once.
@@ -30,11 +30,15 @@ struct source_ops {
     enum fill_result (*fill)(const struct source *s, uint64_t page, void *frames, uint32_t count, uint32_t request);
 };
 
+struct disk_image;
+
 struct source {
     const struct source_ops *ops;
     pa_t base;               /* image: its first byte in RAM, any alignment; packed: that of the page image */
     uint64_t size;           /* bytes */
-    struct packed_file file; /* packed: which of the page image (mm/packed.h) */
+    struct packed_file file; /* packed, disk: which of the page image */
+    struct disk_image *disk; /* disk: the page image (mm/disk_image.h) */
+    uint32_t first_index;    /* disk: where in RAM the file's index pages begin, counted in those of all its files */
 };
 
 extern const struct source_ops source_zero_ops;  /* pages of zeroes */

@@ -86,6 +86,7 @@ struct vm {
     _Atomic uint32_t paused;  /* nonzero: every vCPU waits in EL2 after its next exit */
     _Atomic uint32_t gone;    /* vCPUs that have left it for good */
     bool no_reboot;           /* a reset ends it */
+    bool on_disk;             /* pages of it come from a disk: helper 0 alone serves it (mm/disk_image.h) */
     struct vm_range layout[VM_LAYOUT_MAX];
     uint32_t layout_count;
 };

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""fake_el2(): images that stand in for the hypervisor, for the launcher's own tests."""
+"""fake_el2(): images that stand in for the hypervisor, for the launcher's own tests. image(): page images of bare guests."""
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "fuzz"))
+
+import page_images  # noqa: E402 - the path must be set first
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +35,16 @@ def fake_el2(tmp_path_factory):
         return {"MW_IMAGE": str(image)}
 
     return build
+
+
+@pytest.fixture
+def image(tmp_path, guest_image):
+    """image("ramdisk", data) -> a page image with that bare guest as `kernel` and the bytes as `disk`."""
+
+    def write(guest, data=None):
+        path = tmp_path / f"{guest}.mwi"
+        files = [("kernel", guest_image(guest).read_bytes()), *([("disk", data)] if data else [])]
+        path.write_bytes(page_images.pack(*files))
+        return path
+
+    return write

@@ -28,19 +28,6 @@ def ramdisk(pages):
     return page_images.content(pages, 7)
 
 
-@pytest.fixture
-def image(tmp_path, guest_image):
-    """image("ramdisk", data) -> a page image with that bare guest as `kernel` and the bytes as `disk`."""
-
-    def write(guest, data=None):
-        path = tmp_path / f"{guest}.mwi"
-        files = [("kernel", guest_image(guest).read_bytes()), *([("disk", data)] if data else [])]
-        path.write_bytes(page_images.pack(*files))
-        return path
-
-    return write
-
-
 def passed(done, *names):
     out = done.stdout.replace("\r", "").splitlines()
     assert (done.code, done.stats["result"]) == (0, "off"), done.stdout + done.stderr

@@ -41,7 +41,7 @@ def test_example(tmp_path):
     matched, complaints = validate(compile_dts((DTS / "example.dts").read_text(), tmp_path / "example.dtb"))
     assert complaints == ""
     assert matched == {"/chosen/meanwhile": "meanwhile,config", "/chosen/debian": "meanwhile,guest",
-                       "/chosen/control": "meanwhile,guest"}
+                       "/chosen/lazy": "meanwhile,guest", "/chosen/control": "meanwhile,guest"}
 
 
 @pytest.mark.parametrize("old, new", [
@@ -50,6 +50,9 @@ def test_example(tmp_path):
     ('"multiboot,kernel", ', '"multiboot,firmware", '),
     ("reg = <0x0 0x400000 0x0 0x1f6e000>;", 'reg = <0x0 0x400000 0x0 0x1f6e000>; image-name = "a/b";'),
     ("reg = <0x0 0x400000 0x0 0x1f6e000>;", 'reg = <0x0 0x400000 0x0 0x1f6e000>; image-name;'),
+    ('disk = "debian";', ""), ('image-name = "vmlinuz";', ""), ('disk = "debian";', 'disk = "";'),
+    ('disk = "debian";', 'disk = "debian"; reg = <0x0 0x400000 0x0 0x1000>;'),
+    ("reg = <0x0 0x400000 0x0 0x1f6e000>;", 'reg = <0x0 0x400000 0x0 0x1f6e000>; disk = "debian";'),
 ])
 def test_schemas_refuse(tmp_path, old, new):
     text = (DTS / "example.dts").read_text()

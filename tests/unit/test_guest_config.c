@@ -88,6 +88,8 @@ struct wish {
     uint32_t cpus, memory_hi, memory_lo, granule, kernel[4], ramdisk[4];
     const char *bootargs, *identity;
     const char *kernel_file, *ramdisk_file; /* image-name */
+    const char *kernel_disk, *ramdisk_disk; /* disk, in the place of reg */
+    size_t kernel_disk_size;
     size_t kernel_file_size;
     size_t bootargs_size, cpus_size, memory_size, identity_size, granule_size, kernel_reg_size, address_cells;
     bool no_cpus, no_memory, no_kernel, two_kernels, two_ramdisks, stray_module, odd_child;
@@ -105,7 +107,7 @@ static struct wish good(void)
 }
 
 static void module_of(const char *name, const char *kind, size_t kind_size, const uint32_t *reg, size_t reg_size,
-                      const char *file, size_t file_size)
+                      const char *file, size_t file_size, const char *disk, size_t disk_size)
 {
     uint32_t be[4];
 
@@ -113,7 +115,10 @@ static void module_of(const char *name, const char *kind, size_t kind_size, cons
         be[i] = cpu_to_fdt32(reg[i]);
     begin(name);
     bytes("compatible", kind, kind_size);
-    bytes("reg", be, reg_size);
+    if (disk)
+        bytes("disk", disk, disk_size);
+    else
+        bytes("reg", be, reg_size);
     if (file)
         bytes("image-name", file, file_size);
     end();
@@ -121,7 +126,7 @@ static void module_of(const char *name, const char *kind, size_t kind_size, cons
 
 static void module(const char *name, const char *kind, size_t kind_size, const uint32_t *reg, size_t reg_size)
 {
-    module_of(name, kind, kind_size, reg, reg_size, NULL, 0);
+    module_of(name, kind, kind_size, reg, reg_size, NULL, 0, NULL, 0);
 }
 
 #define KERNEL "multiboot,kernel\0multiboot,module"
@@ -154,12 +159,14 @@ static void node(const struct wish *w)
         bytes("populate-granule", granule, size_or(w->granule_size, 4));
     if (!w->no_kernel)
         module_of("module@0", KERNEL, sizeof(KERNEL), w->kernel, size_or(w->kernel_reg_size, 16), w->kernel_file,
-                  w->kernel_file ? size_or(w->kernel_file_size, strlen(w->kernel_file) + 1) : 0);
+                  w->kernel_file ? size_or(w->kernel_file_size, strlen(w->kernel_file) + 1) : 0, w->kernel_disk,
+                  w->kernel_disk ? size_or(w->kernel_disk_size, strlen(w->kernel_disk) + 1) : 0);
     if (w->two_kernels)
         module("module@9", KERNEL, sizeof(KERNEL), w->kernel, 16);
     if (w->ramdisk[3])
         module_of("module@1", RAMDISK, sizeof(RAMDISK), w->ramdisk, 16, w->ramdisk_file,
-                  w->ramdisk_file ? strlen(w->ramdisk_file) + 1 : 0);
+                  w->ramdisk_file ? strlen(w->ramdisk_file) + 1 : 0, w->ramdisk_disk,
+                  w->ramdisk_disk ? strlen(w->ramdisk_disk) + 1 : 0);
     if (w->two_ramdisks)
         module("module@8", RAMDISK, sizeof(RAMDISK), w->ramdisk, 16);
     if (w->stray_module)
@@ -270,6 +277,33 @@ static void page_images(void **state)
     assert_string_equal(guest[0].refused, "");
     assert_string_equal(guest[0].kernel.file, w.kernel_file);
     assert_null(guest[0].initrd.file);
+}
+
+/* On disks there is no place, and so no overlap. */
+static void on_disk(void **state)
+{
+    struct wish w = good();
+
+    (void)state;
+    w.kernel_disk = w.ramdisk_disk = "12345678901234567890";
+    w.kernel_file = w.ramdisk_file = "a";
+    read_one(&w);
+    assert_string_equal(guest[0].refused, "");
+    assert_string_equal(guest[0].kernel.disk, w.kernel_disk);
+    assert_string_equal(guest[0].kernel.file, "a");
+    assert_int_equal(guest[0].kernel.size, 0);
+    assert_string_equal(guest[0].initrd.disk, w.kernel_disk);
+    assert_true(guest_on_disk(&guest[0]));
+
+    w.ramdisk_disk = w.ramdisk_file = NULL;
+    read_one(&w);
+    assert_string_equal(guest[0].refused, "");
+    assert_null(guest[0].initrd.disk);
+    assert_true(guest_on_disk(&guest[0]));
+
+    w = good();
+    read_one(&w);
+    assert_false(guest_on_disk(&guest[0]));
 }
 
 static void machine_node(void **state)
@@ -413,7 +447,16 @@ static void each_in_its_own_words(void **state)
     BAD_TOO((memcpy(w.ramdisk, w.kernel, sizeof(w.ramdisk)), w.kernel_file = "a"));
     BAD_TOO((memcpy(w.ramdisk, w.kernel, sizeof(w.ramdisk)), w.ramdisk_file = "a"));
     BAD_TOO((memcpy(w.ramdisk, w.kernel, sizeof(w.ramdisk)), w.ramdisk[3]++, w.kernel_file = w.ramdisk_file = "a"));
-    assert_true(said_count >= 26);
+
+    BAD(w.kernel_disk = "mw0"); /* a disk, and no file of it */
+    BAD_TOO((w.kernel_disk = "", w.kernel_file = "a"));
+    BAD_TOO((w.kernel_disk = "123456789012345678901", w.kernel_file = "a"));
+    BAD_TOO((w.kernel_disk = "a\0b", w.kernel_disk_size = 4, w.kernel_file = "a"));
+    BAD_TOO((w.kernel_disk = "mw0", w.kernel_disk_size = 3, w.kernel_file = "a"));
+    BAD_TOO((w.kernel_disk = "mw0", w.kernel_file = "a/b"));
+    BAD(w.ramdisk_disk = "mw0");
+    BAD_TOO((w.kernel_disk = "mw0", w.kernel_file = "a", w.two_kernels = true));
+    assert_true(said_count >= 28);
 }
 
 /* A bad guest leaves the others alone, and the second of a name is refused. */
@@ -529,9 +572,16 @@ static void damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole),       cmocka_unit_test(defaults),     cmocka_unit_test(limits),
-        cmocka_unit_test(page_images), cmocka_unit_test(machine_node), cmocka_unit_test(each_in_its_own_words),
-        cmocka_unit_test(others_stay), cmocka_unit_test(absolute),     cmocka_unit_test(damaged),
+        cmocka_unit_test(whole),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(limits),
+        cmocka_unit_test(page_images),
+        cmocka_unit_test(on_disk),
+        cmocka_unit_test(machine_node),
+        cmocka_unit_test(each_in_its_own_words),
+        cmocka_unit_test(others_stay),
+        cmocka_unit_test(absolute),
+        cmocka_unit_test(damaged),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -175,6 +175,8 @@ static void virt(void)
         CELLS("interrupts", 0, 16 + i, 1);
         CELLS("reg", 0, 0xa000000 + i * 0x200, 0, 0x200);
         STR("compatible", "virtio,mmio");
+        if (i != 5)
+            bytes("dma-coherent", "", 0);
         end();
     }
     uart("pl011@9000000", 0x9000000, 1);
@@ -221,10 +223,49 @@ static void qemu_virt(void **state)
     assert_int_equal(dt.uart.base, 0x9000000);
     assert_int_equal(dt.uart.size, 0x1000);
     assert_int_equal(dt.uart_intid, 33);
+    assert_int_equal(dt.virtios, 7); /* the sixth does not see what is in caches */
+    for (uint32_t i = 0; i < dt.virtios; i++) {
+        assert_int_equal(dt.virtio[i].regs.v, 0xa000000 + (i + (i >= 5)) * 0x200);
+        assert_int_equal(dt.virtio[i].intid, 48 + i + (i >= 5));
+    }
     assert_string_equal(dt.bootargs, "one two");
     assert_int_equal(dt.rng_seed.len, 32);
     assert_int_equal(dt.kaslr_seed.len, 8);
     assert_int_equal(dt.chosen, fdt_path_offset(blob, "/chosen"));
+}
+
+/* More than there is room for, and some that are of no use: disabled, without interrupt, with a PPI, of another kind. */
+static void virtio(void **state)
+{
+    (void)state;
+    start();
+    root(2, 2);
+    memory();
+    cpus(1);
+    timer();
+    gic();
+    for (uint32_t i = 0; i < HOST_DT_MAX_VIRTIO + 8; i++) {
+        char name[32];
+
+        snprintf(name, sizeof(name), "virtio_mmio@%x", 0xa000000 + i * 0x200);
+        begin(name);
+        CELLS("reg", 0, 0xa000000 + i * 0x200, 0, 0x200);
+        if (i == 3)
+            STR("compatible", "virtio,mmio2");
+        else
+            STR("compatible", "a,b\0virtio,mmio");
+        bytes("dma-coherent", "", 0);
+        if (i == 0)
+            STR("status", "disabled");
+        if (i != 1)
+            CELLS("interrupts", i == 2, 9, 4);
+        end();
+    }
+    finish();
+    assert_int_equal(read_blob(), HOST_DT_OK);
+    assert_int_equal(dt.virtios, HOST_DT_MAX_VIRTIO);
+    assert_int_equal(dt.virtio[0].regs.v, 0xa000000 + 4 * 0x200);
+    assert_int_equal(dt.virtio[0].intid, 41);
 }
 
 /* A board with 32-bit cells, its devices behind two buses, and nodes that are for the secure world. */
@@ -882,6 +923,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(qemu_virt),
+        cmocka_unit_test(virtio),
         cmocka_unit_test(board),
         cmocka_unit_test(console_path),
         cmocka_unit_test(other_interrupt_parent),

@@ -27,7 +27,7 @@ exit codes:
     4  QEMU ended otherwise                 124  timeout                 130  interrupted
 
 A TOML file has [machine] (machine, cpu, ram, helpers, cores, icount, timeout, stats, quiet, qemu-arg) and
-[[guest]] (name, kernel, initrd, image, append, cpus, memory, identity, populate-granule, no-reboot), as often as there
+[[guest]] (name, kernel, initrd, image, disk, append, cpus, memory, identity, populate-granule, no-reboot), as often as there
 are guests. Paths in it count from its own folder; options on the command line override it, for each of the guests.
 
 environment: MW_IMAGE is the hypervisor image to start (build/meanwhile.img); MW_THREADS, single or multi, is how
@@ -40,7 +40,9 @@ firmware."""
 IMAGE_HELP = """\
 Page images: several files in one, each page of them on its own, compressed with LZ4 and with a checksum, so that a guest
 can start from them before they have been read (doc/image-format.md). Use one with
-    mw run --image F --kernel image:NAME --initrd image:NAME"""
+    mw run --image F --kernel image:NAME --initrd image:NAME
+or, where it need not even be loaded,
+    mw run --disk F --kernel disk:NAME --initrd disk:NAME"""
 
 IMAGE_EPILOG = """\
 exit codes:
@@ -76,9 +78,11 @@ def typed(convert):
 
 
 def add_guest_options(p):
-    p.add_argument("--kernel", metavar="F", help="arm64 Image, or a raw image (Debian's kernel); image:NAME takes it from --image")
-    p.add_argument("--initrd", metavar="F", help="initial RAM disk (the demonstration's, with the default kernel); or image:NAME")
+    p.add_argument("--kernel", metavar="F", help="arm64 Image, or a raw image (Debian's kernel); image:NAME takes it from --image, disk:NAME from --disk")
+    p.add_argument("--initrd", metavar="F", help="initial RAM disk (the demonstration's, with the default kernel); or image:NAME, disk:NAME")
     p.add_argument("--image", metavar="F", help="page image with the files that image:NAME names; it needs a helper core")
+    p.add_argument("--disk", metavar="F", help="page image with the files that disk:NAME names, read while the guest runs: a file, or"
+                   " nbd+unix:///EXPORT?socket=S; it needs a helper core")
     p.add_argument("--append", metavar="S", help=f"kernel command line, instead of '{options.DEFAULT_APPEND}'")
     p.add_argument("--cpus", metavar="N", type=typed(options.count), help="vCPUs (1)")
     p.add_argument("--memory", metavar="SIZE", type=typed(options.size), help="guest RAM (512M)")
@@ -157,6 +161,9 @@ def cmd_run(args):
 
 def cmd_pack(args):
     machine, guests = options.resolve(args, interactive=True)
+    for guest in guests:
+        if guest.disk:
+            raise Refusal(f"guest '{guest.name}': a disk cannot be packed: pack what is on it with --image")
     packed = image.pack(hypervisor(), machine, guests)
     try:
         with open(args.output, "wb") as f:

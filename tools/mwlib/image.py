@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from . import fdt, pageimage
 from .common import PAGE, KIB, MIB, Refusal, align_up, read_file, show_size
-from .options import IN_IMAGE
+from .options import IN_DISK, IN_IMAGE
 
 HEADER = struct.Struct("<II QQQQQQ II QQQQQ")  # struct image_header of lib/image.h
 IMAGE_MAGIC = 0x644D5241
@@ -54,15 +54,21 @@ def kernel_end(head, size):
 class Payload:
     """A guest's kernel or initrd."""
 
-    key: tuple  # of what is packed: a page image that several use is one
+    key: tuple  # of what is packed: a page image that several use is one; () if nothing is
     path: str
-    size: int
+    size: int  # 0: not known here
     head: bytes  # a page of it at least, or all
     name: str = ""  # in the page image at `path`; "": that is no page image
+    disk: str = ""  # the name of the disk that holds that; "": it is packed
 
 
-def load_payload(guest, what, path):
+def load_payload(machine, guest, what, path):
     who = f"guest '{guest.name}': {what}"
+    if path.startswith(IN_DISK):  # the disk may be anywhere: EL2 looks what is on it
+        name = path.removeprefix(IN_DISK)
+        if not pageimage.NAME.fullmatch(name):
+            raise Refusal(f"{who} {path}: '{name}' cannot be the name of a file in a page image")
+        return Payload((), guest.disk, 0, b"", name, f"mw{machine.disks.index(guest.disk)}")
     if not path.startswith(IN_IMAGE):
         data = read_file(path, who, guest.memory)
         if not data:
@@ -77,9 +83,9 @@ def load_payload(guest, what, path):
         raise Refusal(f"{who} {path}: {guest.image}: {e}") from None
 
 
-def load_payloads(guest):
+def load_payloads(machine, guest):
     """Reads the guest's files, and refuses what cannot fit before a machine is started; EL2 checks again."""
-    kernel = load_payload(guest, "kernel", guest.kernel)
+    kernel = load_payload(machine, guest, "kernel", guest.kernel)
     if kernel.head[:2] == b"\x1f\x8b":
         raise Refusal(f"guest '{guest.name}': kernel {guest.kernel} is compressed with gzip: unpack it first")
     end = align_up(kernel_end(kernel.head, kernel.size), PAGE)
@@ -88,7 +94,7 @@ def load_payloads(guest):
                       f" the guest has {show_size(guest.memory)}")
     if not guest.initrd:
         return [kernel]
-    initrd = load_payload(guest, "initrd", guest.initrd)
+    initrd = load_payload(machine, guest, "initrd", guest.initrd)
     if end + initrd.size > guest.memory:
         raise Refusal(f"guest '{guest.name}': initrd {guest.initrd} does not fit: kernel and initrd need"
                       f" {show_size(align_up(end + initrd.size, KIB))} of RAM, the guest has {show_size(guest.memory)}")
@@ -114,10 +120,14 @@ def guest_node(guest, payloads, places):
         props["no-reboot"] = b""
     modules = []
     for i, payload in enumerate(payloads):
-        module = {"compatible": fdt.strings(*MODULES[i]), "reg": fdt.cells64(*places[payload.key])}
+        module = {"compatible": fdt.strings(*MODULES[i])}
+        if payload.disk:
+            module["disk"] = fdt.strings(payload.disk)
+        else:
+            module["reg"] = fdt.cells64(*places[payload.key])
         if payload.name:
             module["image-name"] = fdt.strings(payload.name)
-        modules.append(fdt.Node(f"module@{i}", module))
+        modules.append(fdt.Node(f"module-{i}" if payload.disk else f"module@{i}", module))
     return fdt.Node(guest.name, props, modules)
 
 
@@ -133,8 +143,8 @@ def config_tree(machine, guests, payloads, places):
 
 def pack(hypervisor, machine, guests):
     """The packed image, as bytes."""
-    payloads = [load_payloads(g) for g in guests]
-    files = {p.key: p for payload in payloads for p in payload}
+    payloads = [load_payloads(machine, g) for g in guests]
+    files = {p.key: p for payload in payloads for p in payload if not p.disk}
     files = {key: read_file(p.path, "page image") if p.name else p.head for key, p in files.items()}
     config_offset = align_up(hypervisor.size, PAGE)
     # Offsets are of fixed width, so the tree has its final size before they are known.

@@ -10,6 +10,7 @@ from .common import BLOCK, BUILD, GIB, KIB, MIB, Refusal, align_up, show_size
 
 MAX_CORES = 32  # MAX_CORES of lib/types.h: the hypervisor's tables are sized by it
 MAX_GUESTS = 16  # MAX_GUESTS of lib/types.h
+MAX_DISKS = 8  # DISK_MAX of dev/disk.h
 MACHINES = {"virt": 3, "virt-gicv2": 2}  # the version of the GIC
 GICV2_CORES = 8
 IDENTITIES = ("meanwhile", "kvm", "none")
@@ -30,6 +31,7 @@ class Guest:
     kernel: str = ""
     initrd: str = ""
     image: str = ""  # the page image that image:NAME is about
+    disk: str = ""  # the one that disk:NAME is about: a file, or a URL that QEMU can open
     append: bytes | None = None
     cpus: int = 1
     memory: int = 512 * MIB
@@ -50,6 +52,7 @@ class Machine:
     stats: str = ""
     quiet: bool = False
     qemu_arg: list = field(default_factory=list)
+    disks: list = field(default_factory=list)  # what guests name as theirs, each once: number n is "mw<n>" to EL2 and QEMU
 
 
 # How a value, from the command line (always a str) or from TOML, becomes what the fields above hold.
@@ -105,9 +108,12 @@ def string_list(value):
     return [string(v) for v in value]
 
 
-PATH_KEYS = ("kernel", "initrd", "image", "stats")
+PATH_KEYS = ("kernel", "initrd", "image", "disk", "stats")
 IN_IMAGE = "image:"  # a kernel or initrd that is no path, but a file in the guest's page image
-GUEST_KEYS = {"name": string, "kernel": string, "initrd": string, "image": string, "append": raw, "cpus": count, "memory": size,
+IN_DISK = "disk:"  # the same, on its disk
+URLS = ("nbd+unix://", "nbd://")  # disks that are no files here
+NO_PATH = (IN_IMAGE, IN_DISK, *URLS)
+GUEST_KEYS = {"name": string, "kernel": string, "initrd": string, "image": string, "disk": string, "append": raw, "cpus": count, "memory": size,
               "identity": string, "populate-granule": size, "no-reboot": flag}
 MACHINE_KEYS = {"machine": string, "cpu": string, "ram": size, "helpers": count, "cores": count, "icount": flag,
                 "timeout": seconds, "stats": string, "quiet": flag, "qemu-arg": string_list}
@@ -127,7 +133,7 @@ def apply(target, values, keys, where, folder=""):
         if key in PATH_KEYS:
             if not value:
                 raise Refusal(f"{where}: {key}: an empty path")  # a script's unset variable, and not the default
-            if not value.startswith(IN_IMAGE):
+            if not value.startswith(NO_PATH):
                 value = os.path.join(folder, value)
         setattr(target, key.replace("-", "_"), value)
 
@@ -172,19 +178,47 @@ def check_guest(guest):
         raise Refusal(f"{who}: populate-granule: {show_size(guest.populate_granule)} is neither 4K nor 2M")
 
 
-def check_files(guest):
+def check_store(guest, path, prefix, option):
+    """The page image, in RAM or on a disk, that files whose names begin with `prefix` are in."""
     who = f"guest '{guest.name}'"
-    named = [v.startswith(IN_IMAGE) for v in (guest.kernel, guest.initrd)]
-    if guest.image and not any(named):
-        raise Refusal(f"{who}: nothing is taken from image {guest.image}: --kernel {IN_IMAGE}NAME does")
-    for path, what, inside in ((guest.kernel, "kernel", named[0]), (guest.initrd, "initrd", named[1])):
-        if inside and not guest.image:
-            raise Refusal(f"{who}: {what}: {path} is in a page image, and none is given: --image F does")
-        if path and not inside and not os.path.exists(path):
+    inside = [(what, v) for what, v in (("kernel", guest.kernel), ("initrd", guest.initrd)) if v.startswith(prefix)]
+    if path and not inside:
+        raise Refusal(f"{who}: nothing is taken from {option} {path}: --kernel {prefix}NAME does")
+    if inside and not path:
+        what, name = inside[0]
+        raise Refusal(f"{who}: {what}: {name} is in a page image, and none is given: --{option} F does")
+    if path and not path.startswith(URLS):
+        if not os.path.exists(path):
+            raise Refusal(f"{option}: no such file: {path}")
+        if not os.access(path, os.R_OK):
+            raise Refusal(f"{option}: cannot read {path}")
+
+
+def check_files(guest):
+    for path, what in ((guest.kernel, "kernel"), (guest.initrd, "initrd")):
+        if path and not path.startswith(NO_PATH) and not os.path.exists(path):
             hint = {DEFAULT_KERNEL: " (mw setup fetches it)", DEFAULT_INITRD: " (make builds it)"}.get(path, "")
             raise Refusal(f"{what}: no such file: {path}{hint}")
-    if guest.image and not os.path.exists(guest.image):
-        raise Refusal(f"image: no such file: {guest.image}")
+    check_store(guest, guest.image, IN_IMAGE, "image")
+    check_store(guest, guest.disk, IN_DISK, "disk")
+
+
+def collect_disks(guests):
+    """Each disk once, whoever names it, in the order they are named. Guests then hold what stands in the list."""
+    disks = []
+    for guest in guests:
+        if guest.disk and not guest.disk.startswith(URLS):
+            guest.disk = os.path.realpath(guest.disk)
+        if guest.disk and guest.disk not in disks:
+            disks.append(guest.disk)
+    if len(disks) > MAX_DISKS:
+        raise Refusal(f"{len(disks)} disks: the hypervisor is built for {MAX_DISKS}")
+    return disks
+
+
+def disk_ram(disk):
+    """Room to read into, and the index: 4 KiB for each 341 pages."""
+    return 8 * MIB + (0 if disk.startswith(URLS) else os.path.getsize(disk) // 256)
 
 
 def images_size(guests):
@@ -196,7 +230,7 @@ def images_size(guests):
 def own_ram(guest):
     """What the machine needs for a guest beside its RAM: its kernel and initrd as they were loaded, ready frames for each
     vCPU, tables and records."""
-    files = sum(os.path.getsize(path) for path in (guest.kernel, guest.initrd) if path and not path.startswith(IN_IMAGE))
+    files = sum(os.path.getsize(path) for path in (guest.kernel, guest.initrd) if path and not path.startswith(NO_PATH))
     return files + guest.cpus * 20 * MIB + guest.memory // 250
 
 
@@ -204,7 +238,8 @@ def default_ram(guests):
     """256 MiB beside the guests' RAM, and more for further guests, large ones, and those with many vCPUs."""
     usual = 256 * MIB + sum((64 + 20 * g.cpus) * MIB for g in guests[1:])
     needed = 64 * MIB + sum(map(own_ram, guests))
-    return align_up(sum(g.memory for g in guests) + max(usual, needed), BLOCK) + images_size(guests)
+    disks = sum(map(disk_ram, {g.disk for g in guests if g.disk}))
+    return align_up(sum(g.memory for g in guests) + max(usual, needed) + disks, BLOCK) + images_size(guests)
 
 
 def check_machine(machine, guests):
@@ -254,5 +289,6 @@ def resolve(args, interactive):
     for name in names:
         if names.count(name) > 1:
             raise Refusal(f"guest name '{name}' is given twice: each guest needs a name of its own")
+    machine.disks = collect_disks(guests)
     check_machine(machine, guests)
     return machine, guests

@@ -53,6 +53,16 @@ def acceleration(machine):
     return ["-accel", f"tcg,thread={threads}"]
 
 
+def drives(disks):
+    """Each disk as a virtio block device whose serial number is its name, as EL2 looks for it."""
+    args = ["-global", "virtio-mmio.force-legacy=false"] if disks else []
+    for n, disk in enumerate(disks):
+        name = disk.replace(",", ",,")
+        args += ["-drive", f"if=none,id=mw{n},format=raw,read-only=on,file={name}",
+                 "-device", f"virtio-blk-device,drive=mw{n},serial=mw{n}"]
+    return args
+
+
 def command(machine, fds):
     return [
         QEMU, "-M", f"virt,virtualization=on,gic-version={MACHINES[machine.machine]},memory-backend=ram",
@@ -63,7 +73,7 @@ def command(machine, fds):
         "-chardev", f"socket,id=qmp,fd={fds['qmp']}", "-mon", "chardev=qmp,mode=control",
         # Paused at the end, so that the reason is always heard before QEMU goes; and at the start, for the same.
         "-no-reboot", "-no-shutdown", "-S",
-        "-kernel", f"/proc/self/fd/{fds['image']}", *machine.qemu_arg,
+        "-kernel", f"/proc/self/fd/{fds['image']}", *drives(machine.disks), *machine.qemu_arg,
     ]
 
 

@@ -24,6 +24,7 @@ PACKAGES = (
     "qemu-system-arm", "device-tree-compiler", "liblz4-1",
     # the tests
     "libcmocka-dev", "libfdt-dev", "liblz4-dev", "python3-pytest", "python3-pexpect", "cpio", "dt-schema",
+    "nbdkit",
     # the checks and the fuzzers
     "clang", "clang-format", "clang-tidy", "libclang-rt-dev", "pyflakes3",
 )
