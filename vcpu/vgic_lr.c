@@ -599,13 +599,52 @@ NOINLINE static void sync_all(struct vcpu *v, uint32_t todo)
         refill(v);
 }
 
+/*
+ * Puts private interrupt `intid` into list register i again, which had it before with these flags, if the guest has ended
+ * that one and nothing else is new: then what is written down about the list register is right as it is.
+ */
+static INLINE bool again(struct vcpu *v, uint32_t intid, uint32_t i, uint32_t flags, uint64_t lr)
+{
+    struct vgic_cpu *c = &v->vgic;
+    struct vgic_bank *k = &c->priv;
+
+    if (atomic_load_explicit(&c->dirty, memory_order_relaxed) || c->hcr != ICH_HCR_EN || c->lr[i].intid != intid ||
+        c->lr[i].flags != flags || !(c->lr_used & (uint32_t)gich_elrsr() & BIT32(i)))
+        return false;
+    if (!(vgic_forwarded(v->vm, k, memory_order_relaxed) & BIT32(intid)) ||
+        atomic_load_explicit(&k->active, memory_order_relaxed) & BIT32(intid))
+        return false;
+    lr |= LR_PENDING | field_put(LR_PRIORITY, atomic_load_explicit(&k->prio[intid], memory_order_relaxed)) | intid;
+    if (atomic_load_explicit(&k->group, memory_order_relaxed) & BIT32(intid))
+        lr |= LR_GROUP1;
+    gich_lr_write(i, lr);
+    isb();
+    return true;
+}
+
+/*
+ * The usual signal from another vCPU: the SGI that came last comes once more, and nothing else of this bank waits. If it is
+ * sent yet again meanwhile, the guest has not taken this one: they are one.
+ */
+static INLINE bool sgi_once_more(struct vcpu *v)
+{
+    struct vgic_cpu *c = &v->vgic;
+    uint32_t intid = c->lr[c->sgi_lr].intid;
+
+    if (v->vm->vgic.v2 || intid >= 16 || vgic_wanted_private(v, memory_order_relaxed) != BIT32(intid) ||
+        !again(v, intid, c->sgi_lr, LATCHED, 0))
+        return false;
+    atomic_fetch_and_explicit(&c->priv.pending, ~BIT32(intid), memory_order_relaxed);
+    return true;
+}
+
 void vgic_sync(struct vcpu *v)
 {
     struct vgic_cpu *c = &v->vgic;
     uint32_t todo = atomic_exchange(&c->dirty, 0);
     bool quick = todo == BIT32(0) && c->hcr == ICH_HCR_EN && !(c->lr_eoi | c->hw_kept);
 
-    if (quick) {
+    if (quick && !sgi_once_more(v)) {
         if (c->lr_used)
             collect_some(v, true);
         quick = !add_bank(v, 0);
@@ -638,29 +677,6 @@ void vgic_hw_ppi(struct vcpu *v, uint32_t intid)
     c->hw_active |= BIT32(intid);
     atomic_fetch_or(&c->hw_pending, BIT32(intid));
     vgic_mark(v, todo);
-}
-
-/*
- * Puts private interrupt `intid` into list register i again, which had it before with these flags, if the guest has ended
- * that one and nothing else is new: then what is written down about the list register is right as it is.
- */
-static INLINE bool again(struct vcpu *v, uint32_t intid, uint32_t i, uint32_t flags, uint64_t lr)
-{
-    struct vgic_cpu *c = &v->vgic;
-    struct vgic_bank *k = &c->priv;
-
-    if (atomic_load_explicit(&c->dirty, memory_order_relaxed) || c->hcr != ICH_HCR_EN || c->lr[i].intid != intid ||
-        c->lr[i].flags != flags || !(c->lr_used & (uint32_t)gich_elrsr() & BIT32(i)))
-        return false;
-    if (!(vgic_forwarded(v->vm, k, memory_order_relaxed) & BIT32(intid)) ||
-        atomic_load_explicit(&k->active, memory_order_relaxed) & BIT32(intid))
-        return false;
-    lr |= LR_PENDING | field_put(LR_PRIORITY, atomic_load_explicit(&k->prio[intid], memory_order_relaxed)) | intid;
-    if (atomic_load_explicit(&k->group, memory_order_relaxed) & BIT32(intid))
-        lr |= LR_GROUP1;
-    gich_lr_write(i, lr);
-    isb();
-    return true;
 }
 
 bool vgic_hw_ppi_again(struct vcpu *v, uint32_t intid)

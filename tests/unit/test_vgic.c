@@ -510,6 +510,67 @@ static void test_sgi_to_others(void **state)
     check_invariants();
 }
 
+/* The usual signal: the one that came last comes again, by the shortest way; and what keeps it from that way. */
+static void test_same_sgi_again(void **state)
+{
+    const uint64_t to_0 = 3ull << 24 | 1, other_to_0 = 4ull << 24 | 1;
+
+    (void)state;
+    machine(CPUS, 4);
+    on(1);
+    dist_write(0, GROUPS);
+    enable(0, 3, 0x80);
+    enable(0, 4, 0x90);
+    settle();
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t writes = gich[0].lr_writes;
+
+        vgic_sgi1r(&cpus[1], to_0);
+        if (i == 3) /* with another one */
+            vgic_sgi1r(&cpus[1], other_to_0);
+        if (i == 5) /* with another priority */
+            prio_write(0, 3, 0x40);
+        settle();
+        assert_int_equal(cpus[0].vgic.priv.pending, 0);
+        on(0);
+        if (i != 3 && i != 5)
+            assert_int_equal(gich[0].lr_writes, writes + 1);
+        assert_int_equal(fake_gich_ack(), 3);
+        if (i == 6) { /* once more while it is active */
+            on(1);
+            vgic_sgi1r(&cpus[1], to_0);
+            settle();
+            on(0);
+        }
+        assert_int_equal(fake_gich_highest(), FAKE_SPURIOUS);
+        fake_gich_eoi(3);
+        settle();
+        if (i == 3) {
+            assert_int_equal(fake_gich_ack(), 4);
+            fake_gich_eoi(4);
+        }
+        if (i == 6) {
+            assert_int_equal(fake_gich_ack(), 3);
+            fake_gich_eoi(3);
+        }
+        assert_int_equal(fake_gich_highest(), FAKE_SPURIOUS);
+        check_invariants();
+        on(1);
+    }
+    /* Disabled meanwhile: it waits. */
+    bit_write(0, ICENABLER, 3);
+    settle();
+    vgic_sgi1r(&cpus[1], to_0);
+    settle();
+    on(0);
+    assert_int_equal(fake_gich_highest(), FAKE_SPURIOUS);
+    on(1);
+    bit_write(0, ISENABLER, 3);
+    settle();
+    on(0);
+    assert_int_equal(fake_gich_ack(), 3);
+}
+
 static void test_disabled_interrupt_waits(void **state)
 {
     (void)state;
@@ -1353,6 +1414,7 @@ int main(void)
         cmocka_unit_test(test_legacy_registers_are_absent),
         cmocka_unit_test(test_self_sgi),
         cmocka_unit_test(test_sgi_to_others),
+        cmocka_unit_test(test_same_sgi_again),
         cmocka_unit_test(test_disabled_interrupt_waits),
         cmocka_unit_test(test_more_pending_than_list_registers),
         cmocka_unit_test(test_all_list_registers_active),
