@@ -97,13 +97,28 @@ enum guestmem_result guestmem_write(struct s2 *s, ipa_t to, const void *from, si
     return copy(s, to, (void *)(uintptr_t)from, bytes, true, cached);
 }
 
+static bool holds(const struct core *c, pa_t a, uint64_t bytes)
+{
+    uint64_t h = atomic_load_explicit(&c->hazard, memory_order_acquire);
+
+    return h != 0 && h - a.v < bytes;
+}
+
 void guestmem_quiesce(pa_t a, uint64_t bytes)
 {
     dmb_ish(); /* BUSY before the look at the slots: pairs with the barrier in hold() */
     for (uint32_t i = 0; i < core_count; i++) {
-        uint64_t h;
-
-        while ((h = atomic_load_explicit(&cores[i].hazard, memory_order_acquire)) != 0 && h - a.v < bytes)
+        while (holds(&cores[i], a, bytes))
             cpu_relax();
     }
+}
+
+bool guestmem_held(pa_t a, uint64_t bytes)
+{
+    bool held = false;
+
+    dmb_ish(); /* as above */
+    for (uint32_t i = 0; i < core_count; i++)
+        held = held || holds(&cores[i], a, bytes);
+    return held;
 }

@@ -23,3 +23,6 @@ WARN_UNUSED enum guestmem_result guestmem_write(struct s2 *s, ipa_t to, const vo
 
 /* Waits until no core touches the 4 KiB frame or 2 MiB block at `a`; its descriptor is BUSY already. */
 void guestmem_quiesce(pa_t a, uint64_t bytes);
+
+/* Whether a core touches any of it now. Its descriptor is BUSY already, so none begins to. */
+bool guestmem_held(pa_t a, uint64_t bytes);
