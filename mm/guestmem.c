@@ -52,6 +52,51 @@ static void release(void)
     atomic_store_explicit(&this_core()->hazard, 0, memory_order_release);
 }
 
+static uint64_t load(const void *guest, size_t bytes)
+{
+    switch (bytes) {
+    case 2:
+        return atomic_load_explicit((const _Atomic uint16_t *)guest, memory_order_relaxed);
+    case 4:
+        return atomic_load_explicit((const _Atomic uint32_t *)guest, memory_order_relaxed);
+    default:
+        return atomic_load_explicit((const _Atomic uint64_t *)guest, memory_order_relaxed);
+    }
+}
+
+static void store(void *guest, uint64_t v, size_t bytes)
+{
+    switch (bytes) {
+    case 2:
+        atomic_store_explicit((_Atomic uint16_t *)guest, (uint16_t)v, memory_order_relaxed);
+        break;
+    case 4:
+        atomic_store_explicit((_Atomic uint32_t *)guest, (uint32_t)v, memory_order_relaxed);
+        break;
+    default:
+        atomic_store_explicit((_Atomic uint64_t *)guest, v, memory_order_relaxed);
+    }
+}
+
+/* A field that the guest's CPUs use at the same time, an index of a ring, goes in one access: memcpy() may take several. */
+static void copy_bytes(void *guest, void *buf, size_t n, bool write)
+{
+    bool field = (n == 2 || n == 4 || n == 8) && ((uintptr_t)guest & (n - 1)) == 0;
+    uint64_t v = 0; /* little-endian, as EL2 is: its first bytes are the field's */
+
+    if (field && write) {
+        memcpy(&v, buf, n);
+        store(guest, v, n);
+    } else if (field) {
+        v = load(guest, n);
+        memcpy(buf, &v, n);
+    } else if (write) {
+        memcpy(guest, buf, n);
+    } else {
+        memcpy(buf, guest, n);
+    }
+}
+
 static enum guestmem_result copy(struct s2 *s, ipa_t at, void *buf, size_t bytes, bool write, bool cached)
 {
     uint8_t *p = buf;
@@ -69,10 +114,7 @@ static enum guestmem_result copy(struct s2 *s, ipa_t at, void *buf, size_t bytes
 
             if (!cached)
                 dcache_clean_inval_poc(guest, n);
-            if (write)
-                memcpy(guest, p, n);
-            else
-                memcpy(p, guest, n);
+            copy_bytes(guest, p, n, write);
             if (!cached && write)
                 dcache_clean_inval_poc(guest, n);
             release();

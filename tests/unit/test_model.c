@@ -339,9 +339,10 @@ static void play(uint32_t helper_count_, bool by_page, uint64_t operations)
     quiet();
     world_settle();
     compare_all();
-    printf("%u helpers%s: %llu accesses, %llu waits, %llu in the middle of another; %llu blocks given back, %llu kept\n",
-           helper_count_, by_page ? ", by page" : "", (unsigned long long)accesses, (unsigned long long)waits,
-           (unsigned long long)nested, (unsigned long long)given, (unsigned long long)kept);
+    printf(
+        "%u helpers%s: %llu accesses, %llu waits, %llu in the middle of another; %llu blocks given back, %llu kept\n",
+        helper_count_, by_page ? ", by page" : "", (unsigned long long)accesses, (unsigned long long)waits,
+        (unsigned long long)nested, (unsigned long long)given, (unsigned long long)kept);
     CHECK(accesses > operations / 10 && nested > 0 && given > 0);
     /* What was begun is in blocks now, but for the one that is not all RAM (and, without a helper, for nothing else). */
     if (helper_count_) {
