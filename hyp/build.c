@@ -106,6 +106,7 @@ static bool add_gic(struct vm *vm)
 static bool add_platform(struct vm *vm)
 {
     return add_gic(vm) && vm_layout_add(vm, ipa(VIRT_UART), VIRT_UART_SIZE, desc_mmio(MMIO_UART)) &&
+           vm_layout_add(vm, ipa(VIRT_VIRTIO), VIRT_VIRTIO_SLOTS * VIRT_VIRTIO_STRIDE, desc_mmio(MMIO_VIRTIO)) &&
            vm_layout_add(vm, ipa(VIRT_PVTIME), PAGE_SIZE, desc_leaf(ptr_pa(vm->stolen), 3, false)) &&
            vm_layout_add(vm, vm->ram_base, vm->ram_size, 0);
 }
