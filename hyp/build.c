@@ -11,6 +11,7 @@
 #include "mm/packed.h"
 #include "vcpu/reset.h"
 #include "vcpu/stolen.h"
+#include "vcpu/virtio_balloon.h"
 
 #define DTB_MAX KIB(64)
 #define SEED_SIZE 32
@@ -193,6 +194,7 @@ const char *build_guest(struct vm *vm, const struct guest_config *c, const struc
     vm->s2.ram_base = vm->ram_base;
     vm->s2.ram_size = vm->ram_size;
     vm->no_reboot = c->no_reboot;
+    virtio_attach(vm, VIRTIO_SLOT_BALLOON, &virtio_balloon_ops);
     if (!place_stolen_time(vm, frames))
         return "no memory for its stolen time";
     why = add_platform(vm) ? place(vm, c, m) : "too many ranges";

@@ -19,6 +19,7 @@
 #define VIRT_VIRTIO 0x0a000000u /* virtio-mmio: slots of 0x200 bytes, each with an SPI */
 #define VIRT_VIRTIO_STRIDE 0x200u
 #define VIRT_VIRTIO_SLOTS 32u
+#define VIRTIO_SLOT_BALLOON 0u
 #define VIRT_RAM 0x40000000u
 
 #define VIRT_SPIS 256 /* SPIs 32..287 exist, as on the virt board */
