@@ -8,8 +8,6 @@
 #include "vcpu/give.h"
 #include "vcpu/guest_ram.h"
 
-_Static_assert(MW_INVALID_PARAMETER == SMCCC_INVALID_PARAMETER, "pv/abi.h");
-
 uint64_t vendor_release(struct vcpu *v, struct frame *f, uint64_t first, uint64_t pages, uint64_t a3)
 {
     uint64_t most = (align_down(first, BLOCK_SIZE) + GIVE_BACK_BATCH * BLOCK_SIZE - first) >> PAGE_SHIFT;
@@ -19,7 +17,7 @@ uint64_t vendor_release(struct vcpu *v, struct frame *f, uint64_t first, uint64_
     f->x[1] = 0;
     if (first % PAGE_SIZE || pages > v->vm->ram_size >> PAGE_SHIFT ||
         !guest_ram_has(v->vm, ipa(first), pages << PAGE_SHIFT))
-        return (uint64_t)SMCCC_INVALID_PARAMETER;
+        return (uint64_t)MW_INVALID_PARAMETER;
     if (pages > most)
         pages = most;
     give_begin(v, &g);

@@ -15,7 +15,8 @@
  * The vCPU has to wait for a page. Its core takes physical interrupts meanwhile, for they may be for others, and leaves
  * when its guest ends. Interrupts for the guest itself wait with it.
  */
-static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum s2_fault_result result, uint32_t *mmio)
+static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum s2_fault_result result,
+                                          uint32_t *mmio)
 {
     struct s2 *s = &v->vm->s2;
     struct core *c = this_core();
@@ -43,8 +44,8 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
     return result;
 }
 
-/* Resolves the fault, and is part of its only caller on the way of a fault; RAM is there, or will never be, when this returns. */
-static inline __attribute__((always_inline)) enum s2_fault_result resolve(struct vcpu *v, const struct s2_fault *f, uint32_t *mmio)
+/* Resolves the fault; RAM is there, or will never be, when this returns. */
+static ALWAYS_INLINE enum s2_fault_result resolve(struct vcpu *v, const struct s2_fault *f, uint32_t *mmio)
 {
     struct core *c = this_core();
     bool queued = false;
