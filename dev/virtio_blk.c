@@ -89,17 +89,17 @@ static bool negotiate(struct disk *d)
 {
     uint64_t features = offered(d);
 
-    if (!(features & VIRTIO_F_VERSION_1))
+    if (!(features & BIT(VIRTIO_F_VERSION_1)))
         return false;
-    d->read_only = (features & VIRTIO_BLK_F_RO) != 0;
-    features &=
-        VIRTIO_F_VERSION_1 | VIRTIO_BLK_F_RO | VIRTIO_F_ACCESS_PLATFORM; /* addresses are physical in any case */
+    d->read_only = (features & BIT(VIRTIO_BLK_F_RO)) != 0;
+    features &= BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_BLK_F_RO) |
+                BIT(VIRTIO_F_ACCESS_PLATFORM); /* addresses are physical in any case */
     wr(d, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
     wr(d, VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)features);
     wr(d, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
     wr(d, VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(features >> 32));
-    wr(d, VIRTIO_MMIO_STATUS, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK);
-    return (rd(d, VIRTIO_MMIO_STATUS) & VIRTIO_STATUS_FEATURES_OK) != 0;
+    wr(d, VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK);
+    return (rd(d, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_FEATURES_OK) != 0;
 }
 
 static bool make_queue(struct disk *d)
@@ -109,8 +109,8 @@ static bool make_queue(struct disk *d)
         return false;
     wr(d, VIRTIO_MMIO_QUEUE_NUM, QUEUE_MAX);
     wr_address(d, VIRTIO_MMIO_QUEUE_DESC_LOW, d->desc);
-    wr_address(d, VIRTIO_MMIO_QUEUE_DRIVER_LOW, d->avail);
-    wr_address(d, VIRTIO_MMIO_QUEUE_DEVICE_LOW, d->used);
+    wr_address(d, VIRTIO_MMIO_QUEUE_AVAIL_LOW, d->avail);
+    wr_address(d, VIRTIO_MMIO_QUEUE_USED_LOW, d->used);
     for (uint32_t n = 0; n < DISK_REQUESTS; n++) {
         struct vring_desc *desc = desc_of(d, n);
 
@@ -254,7 +254,7 @@ void disk_unwatch(struct disk *d)
     status = rd(d, VIRTIO_MMIO_INTERRUPT_STATUS);
     if (status)
         wr(d, VIRTIO_MMIO_INTERRUPT_ACK, status);
-    if (rd(d, VIRTIO_MMIO_STATUS) & VIRTIO_STATUS_NEEDS_RESET)
+    if (rd(d, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET)
         break_down(d, "it needs a reset");
 }
 
@@ -286,18 +286,18 @@ enum disk_open_result disk_open(struct disk *d, const struct disk_place *place)
     d->intid = place->intid;
     if (rd(d, VIRTIO_MMIO_MAGIC_VALUE) != VIRTIO_MMIO_MAGIC || rd(d, VIRTIO_MMIO_DEVICE_ID) != VIRTIO_ID_BLOCK)
         return DISK_NONE;
-    if (rd(d, VIRTIO_MMIO_VERSION) != VIRTIO_MMIO_VERSION_1_1)
+    if (rd(d, VIRTIO_MMIO_VERSION) != 2) /* 1: of before VIRTIO 1.0 */
         return DISK_LEGACY;
     if (!reset(d))
         return DISK_SILENT;
-    wr(d, VIRTIO_MMIO_STATUS, VIRTIO_STATUS_ACKNOWLEDGE);
-    wr(d, VIRTIO_MMIO_STATUS, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER);
+    wr(d, VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE);
+    wr(d, VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
     if (!negotiate(d) || !make_queue(d)) {
-        wr(d, VIRTIO_MMIO_STATUS, VIRTIO_STATUS_FAILED);
+        wr(d, VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_FAILED);
         return DISK_REFUSES;
     }
     wr(d, VIRTIO_MMIO_STATUS,
-       VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER | VIRTIO_STATUS_FEATURES_OK | VIRTIO_STATUS_DRIVER_OK);
+       VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK);
     d->sectors = capacity(d);
     return ask_name(d) ? DISK_OPEN : DISK_SILENT;
 }

@@ -19,7 +19,9 @@ enum { GIC_SPI, GIC_PPI };
 #define LEVEL_HIGH 4
 
 #define UART_NODE "pl011@9000000"
-_Static_assert(VIRT_UART == 0x9000000, "the unit address above");
+#define BALLOON_NODE "virtio_mmio@a000000"
+#define BALLOON_AT (VIRT_VIRTIO + VIRTIO_SLOT_BALLOON * VIRT_VIRTIO_STRIDE)
+_Static_assert(VIRT_UART == 0x9000000 && BALLOON_AT == 0xa000000, "the unit addresses above");
 
 /* libfdt's writer fails for good after the first error, so the error is looked at once, at the end. */
 struct writer {
@@ -210,6 +212,16 @@ static void uart(struct writer *w)
     end(w);
 }
 
+static void balloon(struct writer *w)
+{
+    begin(w, BALLOON_NODE);
+    put_string(w, "compatible", "virtio,mmio");
+    PUT_CELLS(w, "reg", 0, BALLOON_AT, 0, VIRT_VIRTIO_STRIDE);
+    PUT_CELLS(w, "interrupts", GIC_SPI, VIRT_VIRTIO_SPI + VIRTIO_SLOT_BALLOON - 32, LEVEL_HIGH);
+    put_flag(w, "dma-coherent");
+    end(w);
+}
+
 static void hypervisor(struct writer *w)
 {
     begin(w, "hypervisor");
@@ -239,6 +251,7 @@ size_t guest_dt_write(void *buf, size_t size, const struct guest_dt *g)
     timer(&w, g);
     gic(&w, g);
     uart(&w);
+    balloon(&w);
     if (g->hypervisor_node)
         hypervisor(&w);
     end(&w);

@@ -12,6 +12,7 @@
 #include "mm/packed.h"
 #include "vcpu/reset.h"
 #include "vcpu/stolen.h"
+#include "vcpu/virtio_balloon.h"
 
 #define DTB_MAX KIB(64)
 #define SEED_SIZE 32
@@ -126,6 +127,7 @@ static bool add_gic(struct vm *vm)
 static bool add_platform(struct vm *vm)
 {
     return add_gic(vm) && vm_layout_add(vm, ipa(VIRT_UART), VIRT_UART_SIZE, desc_mmio(MMIO_UART)) &&
+           vm_layout_add(vm, ipa(VIRT_VIRTIO), VIRT_VIRTIO_SLOTS * VIRT_VIRTIO_STRIDE, desc_mmio(MMIO_VIRTIO)) &&
            vm_layout_add(vm, ipa(VIRT_PVTIME), PAGE_SIZE, desc_leaf(ptr_pa(vm->stolen), 3, false)) &&
            vm_layout_add(vm, vm->ram_base, vm->ram_size, 0);
 }
@@ -213,6 +215,7 @@ const char *build_guest(struct vm *vm, const struct guest_config *c, const struc
     vm->s2.ram_size = vm->ram_size;
     vm->no_reboot = c->no_reboot;
     vm->on_disk = guest_on_disk(c);
+    virtio_attach(vm, VIRTIO_SLOT_BALLOON, &virtio_balloon_ops);
     if (!place_stolen_time(vm, frames))
         return "no memory for its stolen time";
     why = add_platform(vm) ? place(vm, c, m) : "too many ranges";

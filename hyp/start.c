@@ -256,6 +256,7 @@ static void build(const struct machine *m, const struct guest_config *c, struct 
     left->promised += build_blocks(c, helper_count != 0);
     vgic_dist_reset(vm);
     vuart_reset(vm);
+    virtio_reset(vm);
     console_attach(vm, m->guest_count > 1);
     vm_power_reset(vm);
     vm_count++;

@@ -61,6 +61,11 @@ struct report_vcpu {
     uint64_t wait_ns;      /* time spent waiting in EL2 for pages */
     uint64_t shared_locks; /* shared locks taken between entering and leaving the fault path */
     uint64_t unreadable;   /* external aborts for pages whose content could not be read */
+    struct {
+        uint64_t freed;  /* pages that were present */
+        uint64_t kept;   /* pages that were offered, and stay as they are */
+        uint64_t rounds; /* of TLB maintenance */
+    } given_back;        /* by this vCPU */
 } __attribute__((aligned(CACHE_LINE)));
 
 struct report_helper {

@@ -81,7 +81,8 @@ static inline pa_t ptr_pa(const volatile void *p)
 }
 
 #define WARN_UNUSED __attribute__((warn_unused_result))
-#define NOINLINE __attribute__((noinline)) /* keeps a rare case's frame off the way of the usual one */
+#define NOINLINE __attribute__((noinline))                  /* keeps a rare case's frame off the way of the usual one */
+#define ALWAYS_INLINE inline __attribute__((always_inline)) /* the usual way takes no call for a rare caller's sake */
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define NORETURN __attribute__((noreturn))
 #define PRINTF_LIKE(fmt, first) __attribute__((format(printf, fmt, first)))

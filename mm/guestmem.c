@@ -52,6 +52,51 @@ static void release(void)
     atomic_store_explicit(&this_core()->hazard, 0, memory_order_release);
 }
 
+static uint64_t load(const void *guest, size_t bytes)
+{
+    switch (bytes) {
+    case 2:
+        return atomic_load_explicit((const _Atomic uint16_t *)guest, memory_order_relaxed);
+    case 4:
+        return atomic_load_explicit((const _Atomic uint32_t *)guest, memory_order_relaxed);
+    default:
+        return atomic_load_explicit((const _Atomic uint64_t *)guest, memory_order_relaxed);
+    }
+}
+
+static void store(void *guest, uint64_t v, size_t bytes)
+{
+    switch (bytes) {
+    case 2:
+        atomic_store_explicit((_Atomic uint16_t *)guest, (uint16_t)v, memory_order_relaxed);
+        break;
+    case 4:
+        atomic_store_explicit((_Atomic uint32_t *)guest, (uint32_t)v, memory_order_relaxed);
+        break;
+    default:
+        atomic_store_explicit((_Atomic uint64_t *)guest, v, memory_order_relaxed);
+    }
+}
+
+/* A field that the guest's CPUs use at the same time, an index of a ring, goes in one access: memcpy() may take several. */
+static void copy_bytes(void *guest, void *buf, size_t n, bool write)
+{
+    bool field = (n == 2 || n == 4 || n == 8) && ((uintptr_t)guest & (n - 1)) == 0;
+    uint64_t v = 0; /* little-endian, as EL2 is: its first bytes are the field's */
+
+    if (field && write) {
+        memcpy(&v, buf, n);
+        store(guest, v, n);
+    } else if (field) {
+        v = load(guest, n);
+        memcpy(buf, &v, n);
+    } else if (write) {
+        memcpy(guest, buf, n);
+    } else {
+        memcpy(buf, guest, n);
+    }
+}
+
 static enum guestmem_result copy(struct s2 *s, ipa_t at, void *buf, size_t bytes, bool write, bool cached)
 {
     uint8_t *p = buf;
@@ -69,10 +114,7 @@ static enum guestmem_result copy(struct s2 *s, ipa_t at, void *buf, size_t bytes
 
             if (!cached)
                 dcache_clean_inval_poc(guest, n);
-            if (write)
-                memcpy(guest, p, n);
-            else
-                memcpy(p, guest, n);
+            copy_bytes(guest, p, n, write);
             if (!cached && write)
                 dcache_clean_inval_poc(guest, n);
             release();
@@ -97,13 +139,28 @@ enum guestmem_result guestmem_write(struct s2 *s, ipa_t to, const void *from, si
     return copy(s, to, (void *)(uintptr_t)from, bytes, true, cached);
 }
 
+static bool holds(const struct core *c, pa_t a, uint64_t bytes)
+{
+    uint64_t h = atomic_load_explicit(&c->hazard, memory_order_acquire);
+
+    return h != 0 && h - a.v < bytes;
+}
+
 void guestmem_quiesce(pa_t a, uint64_t bytes)
 {
     dmb_ish(); /* BUSY before the look at the slots: pairs with the barrier in hold() */
     for (uint32_t i = 0; i < core_count; i++) {
-        uint64_t h;
-
-        while ((h = atomic_load_explicit(&cores[i].hazard, memory_order_acquire)) != 0 && h - a.v < bytes)
+        while (holds(&cores[i], a, bytes))
             cpu_relax();
     }
+}
+
+bool guestmem_held(pa_t a, uint64_t bytes)
+{
+    bool held = false;
+
+    dmb_ish(); /* as above */
+    for (uint32_t i = 0; i < core_count; i++)
+        held = held || holds(&cores[i], a, bytes);
+    return held;
 }

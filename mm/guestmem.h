@@ -17,9 +17,15 @@ enum guestmem_result {
     GUESTMEM_ERROR,   /* RAM whose content cannot be read */
 };
 
-/* `cached`: the guest's data cache is on. Otherwise what it sees is DRAM, and the lines go there and back. */
+/*
+ * What is 2, 4 or 8 bytes long and aligned to that is read or written in one access. `cached`: the guest's data cache is on.
+ * Otherwise what it sees is DRAM, and the lines go there and back.
+ */
 WARN_UNUSED enum guestmem_result guestmem_read(struct s2 *s, ipa_t from, void *to, size_t bytes, bool cached);
 WARN_UNUSED enum guestmem_result guestmem_write(struct s2 *s, ipa_t to, const void *from, size_t bytes, bool cached);
 
 /* Waits until no core touches the 4 KiB frame or 2 MiB block at `a`; its descriptor is BUSY already. */
 void guestmem_quiesce(pa_t a, uint64_t bytes);
+
+/* Whether a core touches any of it now. Its descriptor is BUSY already, so none begins to. */
+bool guestmem_held(pa_t a, uint64_t bytes);

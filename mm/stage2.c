@@ -57,8 +57,15 @@ static bool split(_Atomic uint64_t *slot, unsigned level, struct frame_cache *fr
 
     if (!table_alloc(frames, &table))
         return false;
-    for (uint64_t i = 0; i < S2_ENTRIES; i++)
-        atomic_store_explicit(&table[i], with_offset(desc, i * pages_below(level)), memory_order_relaxed);
+    if (desc_kind(desc, level) == DESC_ABSENT) {
+        for (uint64_t i = 0; i < S2_ENTRIES; i++)
+            atomic_store_explicit(&table[i], with_offset(desc, i * pages_below(level)), memory_order_relaxed);
+    } else if (desc != 0) { /* the usual case, on the way to a guest's first instruction */
+        for (uint64_t i = 0; i < S2_ENTRIES; i += 8) {
+            for (uint64_t j = i; j < i + 8; j++)
+                atomic_store_explicit(&table[j], desc, memory_order_relaxed);
+        }
+    }
     atomic_store_explicit(slot, desc_table(ptr_pa(table)), memory_order_release);
     return true;
 }

@@ -42,8 +42,7 @@ void s2_forget_here(const struct s2 *s, ipa_t at)
     vttbr_switch(other);
 }
 
-/* All that the TLBs of all cores hold of a guest, both stages: cheaper than 512 pages by IPA. */
-static void tlb_forget_all(const struct s2 *s)
+void s2_forget_all(const struct s2 *s)
 {
     uint64_t other = vttbr_switch(s->vttbr);
 
@@ -81,11 +80,9 @@ static bool break_before_make(const struct s2 *s, _Atomic uint64_t *slot, uint64
 
     if (!swap(slot, old, desc_busy()))
         return false;
-    tlb_forget_all(s);
+    s2_forget_all(s);
     desc = make(old, arg);
-    if (!swap(slot, desc_busy(), desc))
-        panic("a BUSY descriptor changed under its owner");
-    dsb_ishst();
+    s2_taken(slot, desc);
     return desc != old;
 }
 
@@ -140,4 +137,21 @@ bool s2_promote(const struct s2 *s, _Atomic uint64_t *slot, ipa_t block, struct 
     frame_set_owner(pa(base), s->vmid, block);
     epoch_retire(limbo, desc_pa(table));
     return true;
+}
+
+bool s2_drop(_Atomic uint64_t *slot, uint64_t old)
+{
+    return swap(slot, old, 0);
+}
+
+bool s2_take(_Atomic uint64_t *slot, uint64_t old)
+{
+    return swap(slot, old, desc_busy());
+}
+
+void s2_taken(_Atomic uint64_t *slot, uint64_t desc)
+{
+    if (!swap(slot, desc_busy(), desc))
+        panic("a BUSY descriptor changed under its owner");
+    dsb_ishst();
 }

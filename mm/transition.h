@@ -8,6 +8,9 @@
  *   0          -> present     s2_map_ready()  a zeroed frame at hand: no detour
  *   present    -> dirty       s2_make_dirty()
  *   table      -> block       s2_promote()    through BUSY: break-before-make
+ *   ABSENT     -> 0           s2_drop()       nobody wants its content any more
+ *   block, table -> BUSY      s2_take()       by mm/give_back.c, which alone ends it:
+ *   BUSY       -> 0, or back  s2_taken()      after s2_forget_all(): invalid for good, or the very descriptor it was
  */
 #pragma once
 
@@ -34,3 +37,16 @@ uint32_t s2_count_present(_Atomic uint64_t *slot);
  * their natural offset in the block reserved for them. The table goes to the limbo.
  */
 WARN_UNUSED bool s2_promote(const struct s2 *s, _Atomic uint64_t *slot, ipa_t block, struct limbo *limbo);
+
+/* All that the TLBs of all cores hold of a guest, both stages: cheaper than 512 pages by IPA. Complete on return. */
+void s2_forget_all(const struct s2 *s);
+
+/* The content of what is absent below `slot` is dead: it reads as zero from now on. Nothing of it is in any TLB. */
+WARN_UNUSED bool s2_drop(_Atomic uint64_t *slot, uint64_t old);
+
+/*
+ * Takes a block or table at a level-2 entry out of every walker's reach. The winner owns it until s2_taken(), with `desc` either
+ * 0 or the descriptor that it took. Who touches it meanwhile waits, awake: so there is no sleeping in between.
+ */
+WARN_UNUSED bool s2_take(_Atomic uint64_t *slot, uint64_t old);
+void s2_taken(_Atomic uint64_t *slot, uint64_t desc);

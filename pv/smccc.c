@@ -54,6 +54,11 @@ static const struct entry vendor_queries[] = {
     [MW_FN_REVISION - VENDOR_QUERIES] = {vendor_revision, NULL},
 };
 
+static const struct entry vendor[] = {
+    [MW_FN_FEATURES - MW_FN_FIRST] = {vendor_features, NULL},
+    [(MW_FN_RELEASE & ~SMCCC_SMC64) - MW_FN_FIRST] = {NULL, vendor_release},
+};
+
 struct range_of_functions {
     uint32_t first; /* SMC32 identifier of entry 0 */
     uint32_t count;
@@ -67,6 +72,7 @@ static const struct range_of_functions ranges[] = {
     {SMCCC_FN_WORKAROUND_3, ARRAY_SIZE(workaround_3), workaround_3},
     {SMCCC_FN_VERSION, ARRAY_SIZE(arch), arch},
     {PV_TIME_BASE, ARRAY_SIZE(pv_time), pv_time},
+    {MW_FN_FIRST, ARRAY_SIZE(vendor), vendor},
     {VENDOR_QUERIES, ARRAY_SIZE(vendor_queries), vendor_queries},
 };
 
@@ -76,9 +82,7 @@ smccc_fn *smccc_find(uint32_t id)
 {
     uint32_t smc32 = id & ~(uint32_t)SMCCC_SMC64;
 
-    for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
-        const struct range_of_functions *r = &ranges[i];
-
+    for (const struct range_of_functions *r = ranges; r < ranges + ARRAY_SIZE(ranges); r++) {
         if (smc32 - r->first < r->count) {
             const struct entry *e = &r->entry[smc32 - r->first];
 

@@ -48,4 +48,7 @@ void smccc_call(struct vcpu *v, struct frame *f);
 smccc_fn smccc_workaround_1, smccc_workaround_2, smccc_workaround_3;
 
 /* pv/vendor.c */
-smccc_fn vendor_uid, vendor_revision;
+smccc_fn vendor_uid, vendor_revision, vendor_features;
+
+/* pv/release.c */
+smccc_fn vendor_release;

@@ -15,7 +15,8 @@
  * The vCPU has to wait for a page. Its core takes physical interrupts meanwhile, for they may be for others, and leaves
  * when its guest ends. Interrupts for the guest itself wait with it.
  */
-static enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum s2_fault_result result, uint32_t *mmio)
+static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum s2_fault_result result,
+                                          uint32_t *mmio)
 {
     struct s2 *s = &v->vm->s2;
     struct core *c = this_core();
@@ -44,7 +45,7 @@ static enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum 
 }
 
 /* Resolves the fault; RAM is there, or will never be, when this returns. */
-static enum s2_fault_result resolve(struct vcpu *v, const struct s2_fault *f, uint32_t *mmio)
+static ALWAYS_INLINE enum s2_fault_result resolve(struct vcpu *v, const struct s2_fault *f, uint32_t *mmio)
 {
     struct core *c = this_core();
     bool queued = false;
@@ -61,6 +62,22 @@ static enum s2_fault_result resolve(struct vcpu *v, const struct s2_fault *f, ui
         v->stats->faults.queued += queued;
     }
     return result;
+}
+
+static NOINLINE void out_of_memory(struct vcpu *v)
+{
+    vm_end(v->vm, GUEST_DESTROYED, "the machine has no memory left for it");
+}
+
+bool abort_populate(struct vcpu *v, ipa_t at, bool write)
+{
+    struct s2_fault f = {.ipa = at, .ipa_valid = true, .write = write};
+    uint32_t mmio;
+    enum s2_fault_result result = resolve(v, &f, &mmio);
+
+    if (result == S2_NO_MEMORY)
+        out_of_memory(v);
+    return result == S2_RESUME;
 }
 
 static NOINLINE void nowhere(struct vcpu *v, uint64_t esr)
@@ -94,7 +111,7 @@ static NOINLINE void ram_abort(struct vcpu *v, uint64_t esr)
         inject_external_abort(esr);
         break;
     case S2_NO_MEMORY:
-        vm_end(v->vm, GUEST_DESTROYED, "the machine has no memory left for it");
+        out_of_memory(v);
         break;
     default:
         break;

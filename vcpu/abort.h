@@ -6,3 +6,9 @@
 
 /* An exit with EC 0x20 or 0x24. Own core. */
 void abort_trap(struct vcpu *v, uint64_t esr);
+
+/*
+ * Own core, while serving an exit, outside an epoch: RAM of the guest at `at`, as if the guest had touched it, so that EL2 may
+ * in its name. Waits as long as the guest would. False: it will not be there: no RAM, unreadable, or the guest ends.
+ */
+WARN_UNUSED bool abort_populate(struct vcpu *v, ipa_t at, bool write);

@@ -16,6 +16,7 @@ static const struct device devices[MMIO_KINDS] = {
     [MMIO_GICR] = {VIRT_GICR, vgicr_read, vgicr_write, 0},
     [MMIO_UART] = {VIRT_UART, vuart_read, vuart_write, 0},
     [MMIO_GICV2] = {VIRT_GICD, vgicv2_read, vgicv2_write, 0},
+    [MMIO_VIRTIO] = {VIRT_VIRTIO, virtio_mmio_read, virtio_mmio_write, 0},
 };
 
 /* Whether data accesses of the guest are big-endian where it is now. */

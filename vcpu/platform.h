@@ -16,14 +16,19 @@
 #define VIRT_UART 0x09000000u
 #define VIRT_UART_SIZE 0x1000u
 #define VIRT_PVTIME 0x090a0000u /* one page of it: stolen time (vcpu/stolen.h) */
+#define VIRT_VIRTIO 0x0a000000u /* virtio-mmio: slots of 0x200 bytes, each with an SPI */
+#define VIRT_VIRTIO_STRIDE 0x200u
+#define VIRT_VIRTIO_SLOTS 32u
+#define VIRTIO_SLOT_BALLOON 0u
 #define VIRT_RAM 0x40000000u
 
 #define VIRT_SPIS 256 /* SPIs 32..287 exist, as on the virt board */
 #define VIRT_UART_SPI 33
+#define VIRT_VIRTIO_SPI 48 /* of the first slot */
 
 #define PPI_ALARM 26 /* EL2 physical timer */
 #define PPI_VTIMER 27
 #define PPI_PTIMER 30
 
 /* The kinds of emulated device. The number is what a stage-2 MMIO descriptor carries: never 0. */
-enum mmio_kind { MMIO_NONE = 0, MMIO_GICD, MMIO_GICR, MMIO_UART, MMIO_GICV2, MMIO_KINDS };
+enum mmio_kind { MMIO_NONE = 0, MMIO_GICD, MMIO_GICR, MMIO_UART, MMIO_GICV2, MMIO_VIRTIO, MMIO_KINDS };

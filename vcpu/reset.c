@@ -76,6 +76,7 @@ static bool rebuild(struct vm *vm)
     for (uint32_t i = 0; i < vm->vcpu_count; i++)
         vgic_cpu_reset(&vm->vcpus[i]);
     vuart_reset(vm);
+    virtio_reset(vm);
     stolen_time_reset(vm);
     vm_power_reset(vm);
     vm->stats->resets++;

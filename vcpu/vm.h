@@ -17,6 +17,7 @@
 #include "mm/stage2.h"
 #include "vcpu/platform.h"
 #include "vcpu/vgic.h"
+#include "vcpu/virtio_mmio.h"
 #include "vcpu/vuart.h"
 
 #define MAX_VM_CPUS 16
@@ -78,6 +79,7 @@ struct vm {
     ipa_t dtb;
     struct vgic_dist vgic;
     struct vuart uart;
+    struct virtio_device virtio[VIRTIO_DEVICES];
     struct stolen_time *stolen; /* a record for each vCPU, in a page that the guest can read (vcpu/stolen.h) */
     struct report_guest *stats;
     _Atomic uint32_t ending;  /* enum vm_state; not VM_RUNNING: every vCPU leaves the guest at its next exit */

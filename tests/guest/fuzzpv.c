@@ -12,7 +12,7 @@ static const uint32_t known[] = {
     0x8400000A, 0x8400000B, 0x8400000C, 0xC400000C, 0x8400000D, 0xC400000D, 0x8400000E, 0xC400000E,
     0x8400000F, 0x84000010, 0xC4000010, 0x84000011, 0xC4000011, 0x84000012, 0xC4000012, 0x84000013,
     0x84000014, 0xC4000014, 0x84000050, 0x84000051, 0x84000052, 0x84000053, 0xC4000053, 0xC5000020,
-    0xC5000021, 0x8600FF01, 0x8600FF03, 0x86000000, 0x86000100, 0xC6000100,
+    0xC5000021, 0x8600FF01, 0x8600FF03, 0x86000000, 0x86000100, 0xC6000100, 0xC6000101, 0x86000101,
 };
 
 static volatile uint64_t served[MAX_CPUS], spoilt[MAX_CPUS], finished[MAX_CPUS], generator[MAX_CPUS];
@@ -56,7 +56,10 @@ static bool is(uint64_t function, uint64_t smc32)
     return ((uint32_t)function & ~BIT(30) & ~BIT(16)) == smc32;
 }
 
-/* What would end the test: CPU_OFF, SYSTEM_OFF and the resets that are there; what would start a CPU at random. */
+/*
+ * What would end the test: CPU_OFF, SYSTEM_OFF and the resets that are there; what would start a CPU at random, or give the
+ * guest's own image and tree back.
+ */
 static bool spared(const struct regs *r)
 {
     if (is(r->x[0], 0x84000002) || is(r->x[0], 0x84000008) || is(r->x[0], 0x84000009))
@@ -67,6 +70,10 @@ static bool spared(const struct regs *r)
     const struct range ram = ram_range();
     if (is(r->x[0], 0x84000003))
         return entry >= ram.base && entry < ram.end;
+    const struct range unused = free_ram();
+    if (is(r->x[0], 0x86000101))
+        return r->x[1] - ram.base < ram.end - ram.base &&
+               (r->x[1] < unused.base || r->x[1] >= unused.end || r->x[2] > (unused.end - r->x[1]) / PAGE);
     const uint64_t resume = (uint32_t)r->x[0] & BIT(30) ? r->x[1] : (uint32_t)r->x[1];
     if (is(r->x[0], 0x8400000E))
         return resume >= ram.base && resume < ram.end;

@@ -341,6 +341,36 @@ def test_mmu_off(mw, config, helpers, granule):
     verdicts(done.stdout, "fresh RAM is zero", "written with the MMU on, read with it off")
 
 
+GIVEN_BACK = ("released RAM is zero", "a half is as it was", "release of what is no RAM", "no queue but in RAM",
+              "reported RAM is zero", "by an interrupt", "what a balloon holds is zero", "a queue given back is empty",
+              "and hurts nothing", "all free RAM")  # yapf: disable
+
+
+def frames_are_free(done):
+    """The guest had much of its RAM in use, and at the end next to nothing of it."""
+    (machine,) = done.stats["guests"]
+    assert machine["given_back_pages"] > machine["ram_pages"] / 2
+    assert machine["touched_pages"] < machine["ram_pages"] / 8
+    assert machine["give_back_rounds"] > 0 and machine["give_back_kept_pages"] > 0
+    assert done.stats["shared_locks_on_fault_path"] == 0
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.parametrize("helpers", [0, 1])
+@pytest.mark.parametrize("granule", ["4K", "2M"])
+def test_giveback(mw, config, cpus, helpers, granule):
+    done = mw("run", "--config", config("giveback", cpus, helpers, granule))
+    assert done.code == 0, done.stdout + done.stderr
+    verdicts(done.stdout, *GIVEN_BACK, *(["release under a writer"] if cpus > 1 else []))
+    frames_are_free(done)
+
+
+@pytest.mark.parametrize("machine", ["virt", "virt-gicv2"])
+def test_giveback_icount(guest, machine):
+    frames_are_free(guest("giveback", "--icount", "--cpus", 2, "--memory", "256M", "--machine", machine,
+                          expect=GIVEN_BACK))  # yapf: disable
+
+
 # ---- the benchmark guest: that it measures, not how much
 
 

@@ -248,6 +248,7 @@ def test_off(run_fake):
     # Sums over the guest's own vCPUs, and the helpers' share.
     assert (guest["touched_pages"], guest["block_pages"]) == (1000 + 24 - 1, 512 + 512)
     assert guest["unreadable_faults"] == 3 + 4
+    assert (guest["given_back_pages"], guest["give_back_kept_pages"], guest["give_back_rounds"]) == (101, 202, 303)
     assert guest["faults"] == {"fast": 11, "queued": 22, "waited": 33, "mmio": 44, "nowhere": 55}
     assert guest["exits"] == {"hvc": 66, "smc": 77, "sysreg": 88, "abort": 99, "wfx": 110, "irq": 121, "other": 132}
     assert s["helpers"] == [{"core": 3, "zeroed_pages": 11, "populated_pages": 12, "promoted_blocks": 13, "busy_ns": 14,

@@ -106,6 +106,10 @@ static void platform(void **state)
     HAS_CELLS("/pl011@9000000", "interrupts", 0, 1, 4);
     HAS_LIST("/pl011@9000000", "clock-names", "uartclk\0apb_pclk");
     HAS_CELLS("/apb-pclk", "clock-frequency", 24000000);
+    HAS_LIST("/virtio_mmio@a000000", "compatible", "virtio,mmio");
+    HAS_CELLS("/virtio_mmio@a000000", "reg", 0, 0xa000000, 0, 0x200);
+    HAS_CELLS("/virtio_mmio@a000000", "interrupts", 0, 16, 4);
+    assert_non_null(get(node("/virtio_mmio@a000000"), "dma-coherent").p);
     HAS_LIST("/hypervisor", "compatible", "meanwhile,hypervisor-1.0\0meanwhile,hypervisor");
     HAS_LIST("/chosen", "stdout-path", "/pl011@9000000");
     HAS_LIST("/chosen", "bootargs", "console=ttyAMA0 quiet");

@@ -49,6 +49,35 @@ static enum guestmem_result put(uint64_t at, const void *from, size_t n)
     return r;
 }
 
+/* Fields that both sides use at the same time go whole; others byte by byte, wherever the buffer lies. */
+static void fields(void **state)
+{
+    uint8_t out[24], in[24];
+
+    (void)state;
+    world_touch(0, RAM + MIB(8), true);
+    for (size_t n = 1; n <= 9; n++) {
+        for (size_t at = 0; at < 9; at++) {
+            for (size_t buffer = 0; buffer < 8; buffer++) {
+                uint8_t *p = (uint8_t *)pa_ptr(desc_pa(world_page(RAM + MIB(8))));
+
+                for (size_t i = 0; i < sizeof(out); i++) {
+                    out[i] = (uint8_t)(100 + 10 * n + at + buffer + i);
+                    in[i] = p[i] = 0;
+                }
+                assert_int_equal(put(RAM + MIB(8) + at, out + buffer, n), GUESTMEM_OK);
+                assert_memory_equal(p + at, out + buffer, n);
+                assert_true(at == 0 || p[at - 1] == 0);
+                assert_int_equal(p[at + n], 0);
+                assert_int_equal(get(RAM + MIB(8) + at, in + buffer, n), GUESTMEM_OK);
+                assert_memory_equal(in + buffer, out + buffer, n);
+                assert_true(buffer == 0 || in[buffer - 1] == 0);
+                assert_int_equal(in[buffer + n], 0);
+            }
+        }
+    }
+}
+
 static void what_is_not_there(void **state)
 {
     uint8_t b[16] = {1, 2, 3};
@@ -258,8 +287,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(what_is_not_there), TEST(reads),      TEST(writes),
-        TEST(caches_off),        TEST(taken_away), TEST(waits_for_touchers),
+        TEST(fields),     TEST(what_is_not_there),  TEST(reads), TEST(writes), TEST(caches_off),
+        TEST(taken_away), TEST(waits_for_touchers),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

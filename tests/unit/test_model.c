@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/fault.c mm/helper.c mm/guestmem.c lib/esr.c tests/unit/fake/fake_arch.c tests/unit/support.c */
+/* SOURCES: mm/give_back.c mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/fault.c mm/helper.c mm/guestmem.c lib/esr.c tests/unit/fake/fake_arch.c tests/unit/support.c */
 /*
  * Any order of operations on a small guest, against a flat array of bytes and a flat array of page states.
  *
- * Operations are accesses by several vCPUs, EL2's own reads and writes, and steps of the helpers. Maintenance and zeroing
+ * Operations are accesses by several vCPUs, ranges that they give back, EL2's own reads and writes, and steps of the helpers. Maintenance and zeroing
  * call a hook in the middle of the code under test: there, now and then, another vCPU does something of its own, which
  * is how two cores come to be inside at once without threads, and each run with the same seed is the same.
  */
+#include "mm/give_back.h"
 #include "tests/unit/support.h"
 
 #define RAM UINT64_C(0x40000000)
@@ -27,12 +28,13 @@ static struct {
     bool there;     /* and has seen it */
     bool may_dirty; /* somebody has begun to write it, or it is zeroes: it may be writable */
     bool dirty;     /* it was written, or seen and zeroes: it must be */
+    bool dropped;   /* it was given back: its source is the zeroes */
 } page[PAGES];
-static uint64_t accesses, waits, nested;
+static uint64_t accesses, waits, nested, given, kept;
 
 static bool is_zero(uint64_t n)
 {
-    return n * PAGE_SIZE < IMAGE_AT || n * PAGE_SIZE >= IMAGE_AT + align_up(IMAGE_SIZE, PAGE_SIZE);
+    return page[n].dropped || n * PAGE_SIZE < IMAGE_AT || n * PAGE_SIZE >= IMAGE_AT + align_up(IMAGE_SIZE, PAGE_SIZE);
 }
 
 static uint32_t helpers_of_round;
@@ -150,6 +152,59 @@ static void el2_access(uint32_t core, uint64_t offset, bool write)
         CHECK(!memcmp(flat + offset, buf, n));
 }
 
+/* What the guest must see of a block from now on: zeroes, and nothing there until it is touched again. */
+static void forget(uint64_t block)
+{
+    memset(flat + block, 0, BLOCK_SIZE);
+    memset(&page[block / PAGE_SIZE], 0, BLOCK_PAGES * sizeof(page[0]));
+    for (uint64_t n = block / PAGE_SIZE; n < (block + BLOCK_SIZE) / PAGE_SIZE; n++)
+        page[n].dropped = true;
+    given++;
+}
+
+static enum desc_kind kind_of_block(uint64_t block)
+{
+    struct s2_entry e;
+
+    epoch_enter();
+    e = s2_walk_block(&world.s2, ipa(RAM + block));
+    epoch_leave();
+    return desc_kind(e.desc, e.level);
+}
+
+/*
+ * What is absent as a whole goes at the first look, before anything can happen in the middle; what is present goes at the end or
+ * not at all, and nobody gets at it in between.
+ */
+static void give_back(uint32_t vcpu, uint64_t offset, uint64_t bytes)
+{
+    uint64_t from = align_up(offset, BLOCK_SIZE), to = align_down(offset + bytes, BLOCK_SIZE);
+    bool there[SIZE / BLOCK_SIZE] = {false};
+    struct give_back g;
+    uint32_t was;
+
+    for (uint64_t block = from; block < to; block += BLOCK_SIZE) {
+        enum desc_kind kind = kind_of_block(block);
+
+        there[block / BLOCK_SIZE] = kind == DESC_PRESENT || kind == DESC_TABLE_REF;
+        if (kind == DESC_ABSENT)
+            forget(block);
+    }
+    was = core_enter(vcpu);
+    give_back_begin(&g, &world.s2, &world.inline_populator[vcpu].frames);
+    give_back_range(&g, ipa(RAM + offset), bytes);
+    give_back_end(&g);
+    core_enter(was);
+    for (uint64_t block = from; block < to; block += BLOCK_SIZE) {
+        if (!there[block / BLOCK_SIZE])
+            continue;
+        if (kind_of_block(block) == DESC_ABSENT_ZERO)
+            forget(block);
+        else
+            kept++;
+    }
+}
+
 /* Somebody else, in the middle of it. Cores that are inside already cannot begin anything. */
 static bool inside[MAX_CORES];
 static uint32_t depth;
@@ -160,6 +215,14 @@ static void something(void)
     uint64_t offset = any_offset();
     uint32_t h = (uint32_t)random_below(&r, 2);
 
+    /* Not in the middle: it waits for those who are inside. */
+    if (depth == 0 && random_below(&r, 60) == 0 && !inside[v]) {
+        inside[v] = true;
+        offset = random_below(&r, SIZE);
+        give_back(v, offset, random_below(&r, SIZE - offset + 1));
+        inside[v] = false;
+        return;
+    }
     switch (random_below(&r, 8)) {
     case 0:
     case 1:
@@ -260,7 +323,7 @@ static void play(uint32_t helper_count_, bool by_page, uint64_t operations)
     memset(page, 0, sizeof(page));
     memset(flat, 0, sizeof(flat));
     memcpy(flat + IMAGE_AT, bytes, IMAGE_SIZE);
-    accesses = waits = nested = 0;
+    accesses = waits = nested = given = kept = 0;
     depth = 0;
     fake_arch_hook = meanwhile;
     for (uint64_t i = 0; i < operations; i++) {
@@ -276,10 +339,11 @@ static void play(uint32_t helper_count_, bool by_page, uint64_t operations)
     quiet();
     world_settle();
     compare_all();
-    printf("%u helpers%s: %llu accesses, %llu waits, %llu in the middle of another\n", helper_count_,
-           by_page ? ", by page" : "", (unsigned long long)accesses, (unsigned long long)waits,
-           (unsigned long long)nested);
-    CHECK(accesses > operations / 10 && nested > 0);
+    printf(
+        "%u helpers%s: %llu accesses, %llu waits, %llu in the middle of another; %llu blocks given back, %llu kept\n",
+        helper_count_, by_page ? ", by page" : "", (unsigned long long)accesses, (unsigned long long)waits,
+        (unsigned long long)nested, (unsigned long long)given, (unsigned long long)kept);
+    CHECK(accesses > operations / 10 && nested > 0 && given > 0);
     /* What was begun is in blocks now, but for the one that is not all RAM (and, without a helper, for nothing else). */
     if (helper_count_) {
         struct audit a = world_audit();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: pv/smccc.c pv/psci_info.c pv/psci_cpu_on.c pv/psci_cpu_off.c pv/psci_cpu_suspend.c pv/psci_affinity_info.c pv/psci_system.c pv/psci_system_suspend.c pv/pv_time.c pv/trng.c pv/workaround.c pv/vendor.c */
+/* SOURCES: pv/smccc.c pv/psci_info.c pv/psci_cpu_on.c pv/psci_cpu_off.c pv/psci_cpu_suspend.c pv/psci_affinity_info.c pv/psci_system.c pv/psci_system_suspend.c pv/pv_time.c pv/trng.c pv/workaround.c pv/vendor.c pv/release.c */
 /* The SMCCC dispatcher and PSCI, with the power functions of vcpu/ replaced by ones that record. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,6 +12,7 @@
 
 #include "dev/entropy.h"
 #include "dev/firmware.h"
+#include "mm/give_back.h"
 #include "pv/abi.h"
 #include "pv/psci.h"
 #include "vcpu/power.h"
@@ -127,6 +128,37 @@ void vm_reset(struct vm *m)
     seen.reset++;
 }
 
+/* ---- pages given back: all but the first one */
+
+static struct {
+    unsigned begun, ranges, ended;
+    uint64_t at, bytes;
+} given;
+
+void give_back_begin(struct give_back *g, struct s2 *s, struct frame_cache *frames)
+{
+    memset(g, 0, sizeof(*g));
+    assert_ptr_equal(s, &vm.s2);
+    assert_ptr_equal(frames, &cpu[0].port.inline_populator->frames);
+    given.begun++;
+}
+
+void give_back_range(struct give_back *g, ipa_t at, uint64_t bytes)
+{
+    g->asked = bytes / PAGE_SIZE;
+    g->zero = g->asked ? g->asked - 1 : 0;
+    g->freed = g->zero / 2;
+    given.ranges++;
+    given.at = at.v;
+    given.bytes = bytes;
+}
+
+void give_back_end(struct give_back *g)
+{
+    g->rounds = 1;
+    given.ended++;
+}
+
 struct vcpu *vm_vcpu_by_mpidr(struct vm *m, uint64_t mpidr)
 {
     for (uint32_t i = 0; i < m->vcpu_count; i++)
@@ -137,7 +169,12 @@ struct vcpu *vm_vcpu_by_mpidr(struct vm *m, uint64_t mpidr)
 
 static int setup(void **state)
 {
+    static struct populator populator;
+    static struct report_vcpu stats;
+
     (void)state;
+    memset(&stats, 0, sizeof(stats));
+    memset(&given, 0, sizeof(given));
     memset(&seen, 0, sizeof(seen));
     memset(cpu, 0, sizeof(cpu));
     memset(&host, 0, sizeof(host));
@@ -148,6 +185,8 @@ static int setup(void **state)
         cpu[i].vm = &vm;
         cpu[i].index = i;
     }
+    cpu[0].stats = &stats;
+    cpu[0].port.inline_populator = &populator;
     atomic_store(&cpu[0].power, VCPU_ON);
     return 0;
 }
@@ -184,7 +223,7 @@ static const uint32_t served[] = {
     0x80000000, 0x80000001, 0x84000000, 0x84000001, 0xc4000001, 0x84000002, 0x84000003, 0xc4000003,
     0x84000004, 0xc4000004, 0x84000006, 0x84000008, 0x84000009, 0x8400000a, 0x8600ff01, 0x8600ff03,
     0x8400000e, 0xc400000e, 0x84000012, 0xc4000012, 0x84000050, 0x84000051, 0x84000052, 0x84000053,
-    0xc4000053, 0xc5000020, 0xc5000021, 0x80003fff, 0x80007fff, 0x80008000,
+    0xc4000053, 0xc5000020, 0xc5000021, 0x80003fff, 0x80007fff, 0x80008000, 0x86000100, 0xc6000101,
 };
 
 static bool is_served(uint32_t id)
@@ -215,10 +254,11 @@ static void unknown(void **state)
         if (!is_served(id))
             assert_int_equal(call(id, 0, 0, 0), MINUS(1));
     }
-    /* KVM's feature call is not ours under this identity, nor are our own calls there yet. */
+    /* KVM's feature call is not ours under this identity. */
     assert_int_equal(call(0x86000000, 0, 0, 0), MINUS(1));
-    assert_int_equal(call(0x86000100, 0, 0, 0), MINUS(1));
     assert_int_equal(call(0xc6000100, 0, 0, 0), MINUS(1));
+    assert_int_equal(call(0x86000101, 0, 0, 0), MINUS(1));
+    assert_int_equal(given.begun, 0);
     assert_int_equal(seen.on + seen.off + seen.suspend + seen.end, 0);
 }
 
@@ -513,6 +553,51 @@ static void identity(void **state)
     assert_int_equal(call(0xc600ff01, 0, 0, 0), MINUS(1));
 }
 
+static void release(void **state)
+{
+    static const uint64_t bad[][2] = {
+        {RAM_BASE + 1, 1},
+        {RAM_BASE - PAGE_SIZE, 1},
+        {RAM_BASE - PAGE_SIZE, 2},
+        {RAM_BASE + RAM_SIZE, 0},
+        {RAM_BASE + RAM_SIZE, 1},
+        {RAM_BASE, RAM_SIZE / PAGE_SIZE + 1},
+        {RAM_BASE + PAGE_SIZE, RAM_SIZE / PAGE_SIZE},
+        {RAM_BASE, UINT64_MAX},
+        {RAM_BASE, UINT64_C(1) << 52},
+        {RAM_BASE, (UINT64_C(1) << 52) + 1},
+        {0, 1},
+        {0x090a0000, 1}, /* stolen time */
+        {UINT64_MAX - PAGE_SIZE + 1, 1},
+        {UINT64_MAX - PAGE_SIZE + 1, 2},
+    };
+    uint64_t most = GIVE_BACK_BATCH * BLOCK_SIZE;
+
+    (void)state;
+    assert_int_equal(call(MW_FN_FEATURES, 0, 0, 0), MW_FEATURE_RELEASE);
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+        assert_int_equal(call(MW_FN_RELEASE, bad[i][0], bad[i][1], 9), MINUS(3));
+        assert_int_equal(frame.x[1], 0);
+    }
+    assert_int_equal(given.begun, 0);
+    assert_int_equal(call(MW_FN_RELEASE, RAM_BASE, 0, 0), 0);
+    assert_int_equal(call(MW_FN_RELEASE, RAM_BASE + PAGE_SIZE, 1000, 0), 1000);
+    assert_int_equal(frame.x[1], 999);
+    assert_true(given.at == RAM_BASE + PAGE_SIZE && given.bytes == 1000 * PAGE_SIZE);
+    /* As much as one round takes, up to where a block ends: the next call begins with whole blocks. */
+    vm.ram_size = GIB(1);
+    assert_int_equal(call(MW_FN_RELEASE, RAM_BASE, GIB(1) / PAGE_SIZE, 0), most / PAGE_SIZE);
+    assert_int_equal(call(MW_FN_RELEASE, RAM_BASE + MIB(2), most / PAGE_SIZE + 1, 0), most / PAGE_SIZE);
+    assert_int_equal(call(MW_FN_RELEASE, RAM_BASE + MIB(2) + 3 * PAGE_SIZE, most / PAGE_SIZE, 0), most / PAGE_SIZE - 3);
+    assert_int_equal(call(MW_FN_RELEASE, RAM_BASE + GIB(1) - PAGE_SIZE, 1, 0), 1);
+    vm.ram_size = RAM_SIZE;
+    assert_int_equal(given.begun, 6);
+    assert_int_equal(given.ended, 6);
+    assert_int_equal(cpu[0].stats->given_back.rounds, 6);
+    assert_int_equal(cpu[0].stats->given_back.kept, 5);
+    assert_true(cpu[0].stats->given_back.freed >= 499);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -532,6 +617,7 @@ int main(void)
         cmocka_unit_test_setup(cpu_off_and_suspend, setup),
         cmocka_unit_test_setup(system_end, setup),
         cmocka_unit_test_setup(identity, setup),
+        cmocka_unit_test_setup(release, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

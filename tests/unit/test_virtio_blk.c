@@ -154,7 +154,7 @@ void fake_mmio_write32(pa_t base, uint64_t offset, uint32_t v)
         dev.driver_sel = v;
         break;
     case VIRTIO_MMIO_DRIVER_FEATURES:
-        assert_int_equal(dev.status, VIRTIO_STATUS_ACKNOWLEDGE | VIRTIO_STATUS_DRIVER);
+        assert_int_equal(dev.status, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);
         half(&dev.accepted, v, dev.driver_sel);
         break;
     case VIRTIO_MMIO_QUEUE_SEL:
@@ -165,11 +165,11 @@ void fake_mmio_write32(pa_t base, uint64_t offset, uint32_t v)
         dev.num = v;
         break;
     case VIRTIO_MMIO_QUEUE_READY:
-        assert_true(v == 1 && dev.status & VIRTIO_STATUS_FEATURES_OK && dev.num && dev.desc && dev.avail && dev.used);
+        assert_true(v == 1 && dev.status & VIRTIO_CONFIG_S_FEATURES_OK && dev.num && dev.desc && dev.avail && dev.used);
         dev.ready = true;
         break;
     case VIRTIO_MMIO_QUEUE_NOTIFY:
-        assert_true(v == 0 && dev.status & VIRTIO_STATUS_DRIVER_OK);
+        assert_true(v == 0 && dev.status & VIRTIO_CONFIG_S_DRIVER_OK);
         dev.notified++;
         if (dev.mute)
             break;
@@ -190,18 +190,18 @@ void fake_mmio_write32(pa_t base, uint64_t offset, uint32_t v)
         }
         dev.status = v;
         if (dev.refuses)
-            dev.status &= ~VIRTIO_STATUS_FEATURES_OK;
+            dev.status &= ~VIRTIO_CONFIG_S_FEATURES_OK;
         break;
     case VIRTIO_MMIO_QUEUE_DESC_LOW:
     case VIRTIO_MMIO_QUEUE_DESC_HIGH:
         half(&dev.desc, v, offset & 4);
         break;
-    case VIRTIO_MMIO_QUEUE_DRIVER_LOW:
-    case VIRTIO_MMIO_QUEUE_DRIVER_HIGH:
+    case VIRTIO_MMIO_QUEUE_AVAIL_LOW:
+    case VIRTIO_MMIO_QUEUE_AVAIL_HIGH:
         half(&dev.avail, v, offset & 4);
         break;
-    case VIRTIO_MMIO_QUEUE_DEVICE_LOW:
-    case VIRTIO_MMIO_QUEUE_DEVICE_HIGH:
+    case VIRTIO_MMIO_QUEUE_USED_LOW:
+    case VIRTIO_MMIO_QUEUE_USED_HIGH:
         half(&dev.used, v, offset & 4);
         break;
     default:
@@ -216,7 +216,7 @@ static int set_up(void **state)
     dev.magic = VIRTIO_MMIO_MAGIC;
     dev.version = 2;
     dev.id = VIRTIO_ID_BLOCK;
-    dev.features = VIRTIO_F_VERSION_1 | VIRTIO_BLK_F_FLUSH | BIT(28) | BIT(29);
+    dev.features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_BLK_F_FLUSH) | BIT(28) | BIT(29);
     dev.num_max = 1024;
     strcpy(dev.serial, "mw0");
     for (size_t i = 0; i < sizeof(dev.bytes); i++)
@@ -235,7 +235,7 @@ static void opens(void **state)
 {
     (void)state;
     assert_int_equal(open_disk(), DISK_OPEN);
-    assert_int_equal(dev.accepted, VIRTIO_F_VERSION_1);
+    assert_int_equal(dev.accepted, BIT(VIRTIO_F_VERSION_1));
     assert_int_equal(dev.status, 15);
     assert_string_equal(disk.name, "mw0");
     assert_int_equal(disk.sectors, SECTORS);
@@ -260,10 +260,10 @@ static void not_opened(void **state)
     dev.version = 1;
     assert_int_equal(open_disk(), DISK_LEGACY);
     dev.version = 2;
-    dev.features = VIRTIO_BLK_F_FLUSH;
+    dev.features = BIT(VIRTIO_BLK_F_FLUSH);
     assert_int_equal(open_disk(), DISK_REFUSES);
-    assert_true(dev.status & VIRTIO_STATUS_FAILED);
-    dev.features = VIRTIO_F_VERSION_1;
+    assert_true(dev.status & VIRTIO_CONFIG_S_FAILED);
+    dev.features = BIT(VIRTIO_F_VERSION_1);
     dev.refuses = true;
     assert_int_equal(open_disk(), DISK_REFUSES);
     dev.refuses = false;
@@ -345,7 +345,7 @@ static void limits(void **state)
     assert_false(disk_begin(&disk, DISK_READ, 0, buffer, DISK_SECTOR, 0)); /* it has ended, and nobody has looked */
     assert_true(disk_ended(&disk, &tag, &ok) && tag == 40);
     assert_true(disk_begin(&disk, DISK_READ, 0, buffer, DISK_SECTOR, 0));
-    dev.features |= VIRTIO_BLK_F_RO;
+    dev.features |= BIT(VIRTIO_BLK_F_RO);
     assert_int_equal(open_disk(), DISK_OPEN);
     assert_false(disk_begin(&disk, DISK_WRITE, 0, buffer, DISK_SECTOR, 0));
 }
@@ -402,7 +402,7 @@ static void interrupts(void **state)
     assert_int_equal(dev.interrupt, 0);
     assert_true(disk_ended(&disk, &tag, &ok) && ok && tag == 5);
     assert_true(disk_watch(&disk));
-    dev.status |= VIRTIO_STATUS_NEEDS_RESET;
+    dev.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
     disk_unwatch(&disk);
     assert_true(disk.broken);
     assert_false(disk_ended(&disk, &tag, &ok));

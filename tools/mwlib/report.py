@@ -13,7 +13,7 @@ MAGIC = 0x74726F706572776D
 VERSION = 1
 HEAD = struct.Struct("<QII I3I 6I QQQ96sQ")
 GUEST = struct.Struct("<32sII Qqq96sQQ")
-VCPU = struct.Struct("<II 5Q 7Q qqQQ Q")
+VCPU = struct.Struct("<II 5Q 7Q qqQQ Q 3Q")
 HELPER = struct.Struct("<II 6Q Q")
 MAX_ENTRIES = 4096  # of one array: more is a damaged report
 
@@ -86,6 +86,9 @@ class Report:
             "resets": resets,
             "wait_ns": sum(v[16] for v in mine),
             "unreadable_faults": sum(v[18] for v in mine),
+            "given_back_pages": sum(v[19] for v in mine),
+            "give_back_kept_pages": sum(v[20] for v in mine),
+            "give_back_rounds": sum(v[21] for v in mine),
             "faults": {n: sum(v[2 + i] for v in mine) for i, n in enumerate(FAULTS)},
             "exits": {n: sum(v[7 + i] for v in mine) for i, n in enumerate(EXITS)},
         }
