@@ -69,6 +69,8 @@ def mw(tmp_path, request):
     def call(*args, timeout=60, stdin=subprocess.DEVNULL, env=None, cwd=None):
         nonlocal count
         count += 1
+        if request.config.getoption("--icount"):
+            timeout *= 5  # one thread for all cores, and each wait of a second is a thousand million instructions
         args = [str(a) for a in args]
         stats = tmp_path / f"stats{count}.json"
         if args[:1] == ["run"]:

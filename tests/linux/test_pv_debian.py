@@ -98,7 +98,9 @@ dmesg | grep -c "suspend exit"
 grep -c ^processor /proc/cpuinfo
 poweroff -f
 """
-    done = mw("run", "--kernel", debian_kernel, "--initrd", initramfs(init), "--append", APPEND, "--cpus", cpus)
+    # Each of its tests ends with a busy wait of five seconds otherwise, which --icount executes one by one.
+    done = mw("run", "--kernel", debian_kernel, "--initrd", initramfs(init), "--append", f"{APPEND} suspend.pm_test_delay=1",
+              "--cpus", cpus)
     out = ended(done)
     assert re.search(r"^states .*deep", out, re.M), out
     assert fields(out, "back") == [[1], [2]]
