@@ -95,7 +95,7 @@ static bool empty_closed(struct helper *h)
 static struct s2_port *port_wanting(struct helper *h, bool blocks)
 {
     for (uint32_t i = 0; i < h->port_count; i++) {
-        struct s2_port *port = h->ports[i];
+        struct s2_port *port = h->ports[(h->pool_turn + i) % h->port_count];
 
         if (is_closed(port))
             continue;
@@ -140,6 +140,7 @@ static bool fill_pools(struct helper *h)
     if (++h->filled == BLOCK_PAGES) {
         icache_inval(pa_ptr(h->filling), BLOCK_SIZE);
         ring_push(&port->blocks, h->filling.v);
+        h->pool_turn = (h->pool_turn + 1) % h->port_count; /* a guest that gives back all it gets is not to have all */
         h->is_filling = false;
     }
     return true;

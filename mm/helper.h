@@ -23,6 +23,7 @@ struct helper {
     struct s2_port *ports[MAX_CORES]; /* it serves; fixed before it runs */
     uint32_t port_count;
     uint32_t turn;                 /* the port to look at first */
+    uint32_t pool_turn;            /* the same for its pool of blocks */
     struct s2 *spaces[MAX_GUESTS]; /* it sweeps; fixed before it runs */
     uint32_t space_count;
     _Atomic bool asleep; /* or about to be: whoever brings work signals its core */

@@ -113,6 +113,24 @@ static void closed_port(void **state)
     CHECK(!world_step(0));
 }
 
+/* One vCPU takes every block at once, as if its guest gave back what it gets: the other's pool is filled all the same. */
+static void pools_in_turn(void **state)
+{
+    uint64_t frame, taken = 0;
+
+    (void)state;
+    make(2, 1, GIB(1));
+    for (uint64_t i = 0; ring_count(&world.port[1].blocks) < POOL_BLOCKS; i++) {
+        CHECK(i < 100 * POOL_BLOCKS * BLOCK_PAGES);
+        CHECK(world_step(0));
+        if (ring_pop(&world.port[0].blocks, &frame)) {
+            frames_free_block(pa(frame));
+            taken++;
+        }
+    }
+    assert_in_range(taken, POOL_BLOCKS - 1, POOL_BLOCKS + 1);
+}
+
 static void untouched_stays_so(void **state)
 {
     const uint8_t *bytes = image_make(MIB(8), 0);
@@ -323,6 +341,7 @@ int main(void)
         TEST(order),
         TEST(turns),
         TEST(closed_port),
+        TEST(pools_in_turn),
         TEST(untouched_stays_so),
         TEST(several_guests),
         TEST(sleeps_and_wakes),
