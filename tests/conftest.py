@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -133,3 +134,24 @@ def initramfs(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def drive(tmp_path):
+    """drive("--filter=delay", "file", path, "rdelay=1ms") -> the URL of that nbdkit's export."""
+    running = []
+
+    def start(*args):
+        sock = tmp_path / f"nbd{len(running)}.sock"
+        running.append(subprocess.Popen(["nbdkit", "--foreground", "--readonly", "--unix", sock, *map(str, args)],
+                                        stdin=subprocess.DEVNULL))
+        until = time.monotonic() + 20
+        while not sock.exists():
+            assert running[-1].poll() is None and time.monotonic() < until
+            time.sleep(0.02)
+        return f"nbd+unix:///?socket={sock}"
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(10)

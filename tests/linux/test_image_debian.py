@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Debian out of a page image: kernel and initramfs compressed page by page, decoded when the guest asks for them."""
+"""Debian out of a page image, in RAM or on a disk: kernel and initramfs compressed page by page, decoded when the guest
+asks for them."""
 
 import hashlib
 import re
@@ -42,3 +43,16 @@ def test_each_byte_of_the_initramfs(mw, image, debian_kernel, initramfs):
               "--no-reboot")
     assert (done.code, done.stats["result"]) == (3, "reset"), done.stdout + done.stderr
     assert re.search(r"see: ([0-9a-f]{64})", done.stdout)[1] == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_from_a_slow_drive(mw, image, drive, debian_kernel, demo_initrd, cpus):
+    """Each read takes a millisecond. The guest starts before its kernel has been read; in the end all of it was."""
+    url = drive("--filter=delay", "file", image(linux=debian_kernel, demo=demo_initrd), "rdelay=1ms")
+    done = mw("run", "--disk", url, "--kernel", "disk:linux", "--initrd", "disk:demo", "--append", f"{LOUD} mw.demo=1", "--cpus", cpus)
+    healthy(done)
+    assert "demo: ok, 64 MiB written and read back" in done.stdout
+    population(done, cpus, 1)
+    (guest,) = done.stats["guests"]
+    assert guest["filled_before_start"] == 0 and guest["faults"]["waited"] > 0
+    assert done.stats["helpers"][0]["populated_pages"] >= debian_kernel.stat().st_size // 4096

@@ -3,9 +3,7 @@
 one that fails; and what is wrong with a disk refuses the guests that live on it, by name, and no others."""
 
 import re
-import subprocess
 import sys
-import time
 import zlib
 from pathlib import Path
 
@@ -24,27 +22,6 @@ FROM_DISK = ["--kernel", "disk:kernel", "--initrd", "disk:disk", "--memory", "64
 
 def crc(data):
     return f"crc={zlib.crc32(data)}"
-
-
-@pytest.fixture
-def drive(tmp_path):
-    """drive("--filter=delay", "file", path, "rdelay=1ms") -> the URL of that nbdkit's export."""
-    running = []
-
-    def start(*args):
-        sock = tmp_path / f"nbd{len(running)}.sock"
-        running.append(subprocess.Popen(["nbdkit", "--foreground", "--readonly", "--unix", sock, *map(str, args)],
-                                        stdin=subprocess.DEVNULL))
-        until = time.monotonic() + 20
-        while not sock.exists():
-            assert running[-1].poll() is None and time.monotonic() < until
-            time.sleep(0.02)
-        return f"nbd+unix:///?socket={sock}"
-
-    yield start
-    for process in running:
-        process.terminate()
-        process.wait(10)
 
 
 # ---- guests that run
