@@ -126,14 +126,27 @@ static inline uint64_t dcache_line(void)
     return UINT64_C(4) << field_get(CTR_DMINLINE, sysreg_read(ctr_el0));
 }
 
+/* Maintenance of each cache line of [p, p + bytes), in fours: every page that is filled takes two such rounds. */
+#define FOR_EACH_LINE(op, p, bytes, line)                                                                \
+    do {                                                                                                 \
+        uint64_t end_ = (uint64_t)(uintptr_t)(p) + (bytes);                                              \
+        uint64_t va_ = align_down((uint64_t)(uintptr_t)(p), (line));                                     \
+                                                                                                         \
+        for (; va_ + 4 * (line) <= end_; va_ += 4 * (line))                                              \
+            __asm__ volatile(op ", %0\n\t" op ", %1\n\t" op ", %2\n\t" op ", %3"                         \
+                             :                                                                           \
+                             : "r"(va_), "r"(va_ + (line)), "r"(va_ + 2 * (line)), "r"(va_ + 3 * (line)) \
+                             : "memory");                                                                \
+        for (; va_ < end_; va_ += (line))                                                                \
+            __asm__ volatile(op ", %0" : : "r"(va_) : "memory");                                         \
+    } while (0)
+
 /* Clean and invalidate to the point of coherency: a guest with its caches off reads DRAM. */
 static inline void dcache_clean_inval_poc(const volatile void *p, size_t bytes)
 {
     uint64_t line = dcache_line();
-    uint64_t end = (uint64_t)(uintptr_t)p + bytes;
 
-    for (uint64_t va = align_down((uint64_t)(uintptr_t)p, line); va < end; va += line)
-        __asm__ volatile("dc civac, %0" : : "r"(va) : "memory");
+    FOR_EACH_LINE("dc civac", p, bytes, line);
     dsb_sy();
 }
 
@@ -146,10 +159,8 @@ static inline void icache_inval(const volatile void *p, size_t bytes)
 {
     if (bytes <= PAGE_SIZE && field_get(CTR_L1IP, sysreg_read(ctr_el0)) == CTR_L1IP_PIPT) {
         uint64_t line = UINT64_C(4) << field_get(FIELD(3, 0), sysreg_read(ctr_el0));
-        uint64_t end = (uint64_t)(uintptr_t)p + bytes;
 
-        for (uint64_t va = align_down((uint64_t)(uintptr_t)p, line); va < end; va += line)
-            __asm__ volatile("ic ivau, %0" : : "r"(va) : "memory");
+        FOR_EACH_LINE("ic ivau", p, bytes, line);
     } else {
         __asm__ volatile("ic ialluis" : : : "memory");
     }

@@ -18,6 +18,8 @@
 #define REPORT_MAGIC UINT64_C(0x74726f706572776d) /* "mwreport" in memory */
 #define REPORT_VERSION 1
 
+#define REPORT_WAITS 36
+
 enum report_result {
     REPORT_RUNNING = 0,
     REPORT_OFF = 1,     /* every guest did SYSTEM_OFF */
@@ -35,6 +37,31 @@ enum report_guest_status {
     GUEST_RESET = 5, /* asked for a reset that nobody serves */
 };
 
+/* Of a guest with a residency limit; all in pages of 4 KiB. */
+struct report_paging {
+    uint64_t limit;
+    uint64_t resident; /* have a frame, those ready for its vCPUs included */
+    struct {
+        uint64_t clean;  /* their content was elsewhere already */
+        uint64_t zero;   /* all zeroes */
+        uint64_t same;   /* one word all over */
+        uint64_t store;  /* compressed */
+        uint64_t swap;   /* to the disk */
+        uint64_t wanted; /* put back, since they were touched or in use */
+    } evicted;
+    struct {
+        uint64_t same, store, swap, source; /* and came back from there */
+    } brought;
+    struct {
+        uint64_t pages;  /* brought before anyone asked */
+        uint64_t missed; /* and evicted without having been touched */
+        uint64_t window; /* pages, at the moment */
+    } ahead;
+    uint64_t starved; /* requests that found no room and had to wait */
+    uint64_t rounds;  /* of TLB maintenance */
+    uint64_t pauses;  /* for want of room */
+};
+
 struct report_guest {
     char name[32];                /* NUL-terminated */
     _Atomic uint32_t status;      /* enum report_guest_status */
@@ -45,6 +72,9 @@ struct report_guest {
     char reason[96];              /* why it was refused or destroyed, NUL-terminated, "" if it was not */
     uint64_t filled_before_start; /* pages present before the guest's first instruction: 0, and shown to be */
     uint64_t resets;              /* times it has started again */
+    struct report_paging paging;  /* zeroes: it has no limit */
+    uint64_t s2_root;             /* PA of its stage-2 root table (mm/desc.h), for who looks on from outside */
+    uint64_t ram_base;            /* IPA */
 };
 
 struct report_vcpu {
@@ -62,11 +92,30 @@ struct report_vcpu {
     uint64_t shared_locks; /* shared locks taken between entering and leaving the fault path */
     uint64_t unreadable;   /* external aborts for pages whose content could not be read */
     struct {
-        uint64_t freed;  /* pages that were present */
-        uint64_t kept;   /* pages that were offered, and stay as they are */
-        uint64_t rounds; /* of TLB maintenance */
-    } given_back;        /* by this vCPU */
+        uint64_t freed;               /* pages that were present */
+        uint64_t kept;                /* pages that were offered, and stay as they are */
+        uint64_t rounds;              /* of TLB maintenance */
+    } given_back;                     /* by this vCPU */
+    uint64_t rejuvenated;             /* access flag faults: pages touched that had not been for a while */
+    _Atomic uint64_t ahead_hits;      /* of those, pages that were brought before anyone asked; the helper reads it */
+    uint64_t wait_log2[REPORT_WAITS]; /* waits for pages that took 2^n to 2^(n+1) ns; the last: or longer */
 } __attribute__((aligned(CACHE_LINE)));
+
+struct report_store {
+    uint64_t bytes;          /* what it has */
+    uint64_t pages;          /* in it */
+    uint64_t stored_bytes;   /* that they take */
+    uint64_t incompressible; /* pages that were not worth it */
+    uint64_t full;           /* times there was no place */
+};
+
+struct report_swap {
+    uint64_t slots, used; /* of 4 KiB */
+    uint64_t written_pages, writes;
+    uint64_t reads;
+    uint64_t read_early; /* had from memory, before they were written */
+    uint64_t read_errors, write_errors;
+};
 
 struct report_helper {
     uint32_t core;
@@ -78,6 +127,8 @@ struct report_helper {
     uint64_t requests;
     uint64_t shared_locks; /* taken while a vCPU's request was served */
     uint64_t unreadable;   /* pages whose content could not be read */
+    struct report_store store;
+    struct report_swap swap;
 } __attribute__((aligned(CACHE_LINE)));
 
 struct report {

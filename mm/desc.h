@@ -9,7 +9,7 @@
  *   0           ABSENT, reads as zero: a zeroed page is a table of 512 absent pages
  *   ABSENT      not populated; page `offset` of source `source` (an entry above level 3: the first of many)
  *   IN_FLIGHT   somebody is filling it: request `id`
- *   BUSY        break-before-make or eviction under way: a toucher waits
+ *   BUSY        break-before-make or eviction under way: a toucher waits, and asks for a page on its way out
  *   MMIO        emulated device `kind`
  *   NOWHERE     nothing there: external abort
  *   ERROR       its content cannot be read: external abort, on this page only
@@ -32,6 +32,9 @@
 #define DESC_S2AP_W BIT(7)
 #define DESC_SH_INNER field_put(FIELD(9, 8), 3)
 #define DESC_AF BIT(10)
+/* Bits for software's use (D8.3.2), in guests with a residency limit (mm/paging.h). */
+#define DESC_OLD BIT(55)   /* not touched for a generation, with AF clear */
+#define DESC_AHEAD BIT(56) /* brought before anyone asked, and not touched yet */
 #define DESC_LEAF (DESC_VALID | DESC_MEMATTR_WB | DESC_S2AP_R | DESC_SH_INNER | DESC_AF)
 
 /* MemAttr 0b0001: Device-nGnRE, whatever the guest's stage 1 makes of it; never executable (D8.4.2, D8.6.5). */
@@ -83,6 +86,12 @@ static inline uint64_t desc_busy(void)
     return desc_invalid(DESC_BUSY, 0, 0);
 }
 
+/* A page on its way out that somebody has touched meanwhile. */
+static inline uint64_t desc_busy_wanted(void)
+{
+    return desc_invalid(DESC_BUSY, 0, 1);
+}
+
 static inline uint64_t desc_mmio(uint32_t kind)
 {
     return desc_invalid(DESC_MMIO, kind, 0);
@@ -128,6 +137,12 @@ static inline pa_t desc_pa(uint64_t d)
 static inline bool desc_writable(uint64_t d)
 {
     return (d & DESC_S2AP_W) != 0;
+}
+
+/* What the guest's accesses set: a page without it faults, which sets it, and TLBs do not hold it (D8.4.5). */
+static inline bool desc_young(uint64_t d)
+{
+    return (d & DESC_AF) != 0;
 }
 
 static inline uint32_t desc_small(uint64_t d)

@@ -26,7 +26,8 @@ struct fetch {
 struct disk_image {
     struct disk disk;
     struct page_image_header header __attribute__((aligned(8)));
-    bool opened; /* `header` was read, and is good */
+    bool opened;                                               /* `header` was read, and is good */
+    void (*ended)(struct populator *p, uint32_t tag, bool ok); /* it is lent to somebody; NULL: it is not */
     uint32_t index_pages;
     pa_t index[DISK_INDEX_BLOCKS];
     pa_t staging;  /* a block */
@@ -160,6 +161,10 @@ static bool serve_one(struct populator *p, struct disk_image *m)
 
     if (!disk_ended(&m->disk, &n, &ok))
         return false;
+    if (m->ended) {
+        m->ended(p, n, ok);
+        return true;
+    }
     f = &m->fetch[n];
     if (ok && unpack(f, staging_of(m, n)))
         step = go_on(m, n);
@@ -299,6 +304,16 @@ static struct disk_image *find(const char *disk)
     return NULL;
 }
 
+struct disk *disk_images_lend(const char *name, void (*ended)(struct populator *p, uint32_t tag, bool ok))
+{
+    struct disk_image *m = find(name);
+
+    if (!m || m->opened || m->ended)
+        return NULL;
+    m->ended = ended;
+    return &m->disk;
+}
+
 const char *disk_image_open(struct source *s, const char *disk, const char *file)
 {
     struct disk_image *m = find(disk);
@@ -308,6 +323,8 @@ const char *disk_image_open(struct source *s, const char *disk, const char *file
 
     if (!m)
         return "there is no such disk";
+    if (m->ended)
+        return "that disk is for swap";
     if (!m->opened)
         why = open_image(m);
     if (why)

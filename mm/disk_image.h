@@ -39,6 +39,12 @@ WARN_UNUSED const char *disk_image_open(struct source *s, const char *disk, cons
 /* Boot core: the first page of such a source, read at once. */
 WARN_UNUSED bool disk_image_first_page(const struct source *s, void *page);
 
+/*
+ * Boot core: the disk called `name`, for something else than page images. What ends on it is told to `ended`, on helper 0.
+ * NULL: there is no such disk, or it is in use.
+ */
+struct disk *disk_images_lend(const char *name, void (*ended)(struct populator *p, uint32_t tag, bool ok));
+
 /* 2 MiB blocks that all this holds. */
 uint32_t disk_images_blocks(void);
 

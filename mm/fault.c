@@ -4,6 +4,7 @@
 #include "dev/gic.h"
 #include "lib/arch.h"
 #include "mm/helper.h"
+#include "mm/paging.h"
 #include "mm/transition.h"
 
 bool s2_fault_locate(struct s2_fault *f)
@@ -87,7 +88,21 @@ static bool map_zero_page(struct s2_port *port, const struct s2_entry *e)
     return true;
 }
 
-/* First touch in 1 GiB of zeroes: an empty table for it. */
+/* The same where pages stand alone: any ready frame. */
+static bool map_page_alone(struct s2_port *port, const struct s2_entry *e)
+{
+    uint64_t frame = take(port, &port->pages, &port->spare_page, POOL_PAGES);
+
+    if (!frame)
+        return false;
+    if (s2_map_ready(e->slot, desc_leaf(pa(frame), 3, true)))
+        port->stats->touched++;
+    else
+        port->spare_page = frame;
+    return true;
+}
+
+/* First touch in 1 GiB of zeroes, or in 2 MiB where pages stand alone: an empty table for it. */
 static bool map_empty_table(struct s2_port *port, const struct s2_entry *e)
 {
     uint64_t frame = take(port, &port->tables, &port->spare_table, POOL_TABLES);
@@ -102,6 +117,8 @@ static bool map_empty_table(struct s2_port *port, const struct s2_entry *e)
 
 static bool map_zero(struct s2 *s, struct s2_port *port, const struct s2_entry *e, ipa_t at)
 {
+    if (s->paging)
+        return e->level == 3 ? map_page_alone(port, e) : map_empty_table(port, e);
     switch (e->level) {
     case 1:
         return map_empty_table(port, e);
@@ -130,6 +147,8 @@ static void enqueue(struct s2 *s, struct s2_port *port, const struct s2_entry *e
     r->level = e->level;
     r->count = 1;
     r->write = write;
+    r->ahead = false;
+    r->frame = pa(0);
     atomic_store_explicit(&r->busy, true, memory_order_relaxed);
     if (!s2_begin(e->slot, e->desc, number)) {
         atomic_store_explicit(&r->busy, false, memory_order_relaxed);
@@ -146,6 +165,18 @@ static void enqueue(struct s2 *s, struct s2_port *port, const struct s2_entry *e
     helper_kick(port->helper);
 }
 
+/* A page that has not been touched for a while. Its access flag is set, and no TLB holds it without (D8.4.5). */
+static NOINLINE void rejuvenate(struct s2_port *port, const struct s2_entry *e)
+{
+    if (!s2_age(e->slot, e->desc, (e->desc | DESC_AF) & ~(DESC_OLD | DESC_AHEAD)))
+        return;
+    port->stats->rejuvenated++;
+    if (e->desc & DESC_AHEAD)
+        atomic_store_explicit(&port->stats->ahead_hits,
+                              atomic_load_explicit(&port->stats->ahead_hits, memory_order_relaxed) + 1,
+                              memory_order_relaxed);
+}
+
 /* One look at the descriptor. False: it changed under us, look again. */
 static bool step(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint32_t *mmio, bool *queued,
                  enum s2_fault_result *result)
@@ -159,12 +190,16 @@ static bool step(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint3
             *result = S2_NOWHERE;
             return true;
         }
+        if (UNLIKELY(!desc_young(e.desc))) {
+            rejuvenate(port, &e);
+            return false;
+        }
         if (write && desc_writable(e.desc))
             s2_forget_here(s, at); /* made so by another core: ours may not have noticed */
         return !write || desc_writable(e.desc) || s2_make_dirty(s, e.slot, e.desc, at);
     case DESC_ABSENT_ZERO:
         if (port->helper && map_zero(s, port, &e, at))
-            return e.level != 1; /* an empty table helps nobody yet */
+            return e.level == 3 || (e.level == 2 && !s->paging); /* an empty table helps nobody yet */
         enqueue(s, port, &e, at, write);
         *queued = *queued || port->helper;
         return false;
@@ -177,6 +212,8 @@ static bool step(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint3
         *queued = true;
         return true;
     case DESC_BUSY:
+        if (e.level == 3)
+            s2_want_back(e.slot);
         *result = S2_BUSY;
         *queued = true;
         return true;

@@ -13,6 +13,10 @@
  *   free 4 KiB frame          the next free frame of its cache
  *   stage-2 table             the block reserved for its pages, how many of them are present (below)
  *   first of a guest's block  owner: guest and IPA
+ *   guest's page that stands  where its content is too, while it is clean: the descriptor it came from (mm/paging.h)
+ *   alone
+ *   table on its way to the   the next of them, and its guest (mm/paging.h)
+ *   helper
  */
 #pragma once
 

@@ -4,6 +4,7 @@
 #include "lib/arch.h"
 #include "mm/guestmem.h"
 #include "mm/helper.h"
+#include "mm/paging.h"
 #include "mm/transition.h"
 
 #define LOOKS 256 /* at a block that somebody else is changing, before it is kept */
@@ -20,7 +21,7 @@ void give_back_begin(struct give_back *g, struct s2 *s, struct frame_cache *fram
  * The pages present in a table that nobody reaches any more. False: some page of it is on its way, and whoever fills it holds
  * its slot, or has yet to count it: the table has to stay.
  */
-static bool at_rest(pa_t table, uint64_t record, uint64_t *present)
+static bool at_rest(const struct s2 *s, pa_t table, uint64_t record, uint64_t *present)
 {
     const _Atomic uint64_t *entries = pa_ptr(table);
 
@@ -33,7 +34,7 @@ static bool at_rest(pa_t table, uint64_t record, uint64_t *present)
             return false;
         *present += kind == DESC_PRESENT;
     }
-    return field_get(TABLE_PRESENT, record) == *present;
+    return s->paging || field_get(TABLE_PRESENT, record) == *present;
 }
 
 static void account(const struct give_back *g, uint64_t present, uint64_t in_block)
@@ -53,20 +54,39 @@ static bool free_block(struct give_back *g, _Atomic uint64_t *slot, pa_t block)
     return true;
 }
 
+/* The same of pages that stand alone. */
+static bool pages_held(pa_t table)
+{
+    const _Atomic uint64_t *entries = pa_ptr(table);
+    bool held = false;
+
+    for (uint32_t i = 0; i < S2_ENTRIES && !held; i++) {
+        uint64_t d = atomic_load_explicit(&entries[i], memory_order_relaxed);
+
+        held = desc_kind(d, 3) == DESC_PRESENT && guestmem_held(desc_pa(d), PAGE_SIZE);
+    }
+    return held;
+}
+
 static bool free_table(struct give_back *g, _Atomic uint64_t *slot, pa_t table)
 {
     uint64_t record = atomic_load_explicit(frame_record(table), memory_order_acquire);
     pa_t block = pa(record & TABLE_BLOCK);
     uint64_t present;
 
-    if (!at_rest(table, record, &present))
+    if (!at_rest(g->s, table, record, &present))
         return false;
     if (record & TABLE_RESERVED && guestmem_held(block, BLOCK_SIZE))
+        return false;
+    if (g->s->paging && pages_held(table))
         return false;
     s2_taken(slot, 0);
     if (record & TABLE_RESERVED)
         frames_free_block(block);
-    frame_free(g->frames, table);
+    if (g->s->paging)
+        paging_bury(g->s, table);
+    else
+        frame_free(g->frames, table); /* else the helper frees it */
     account(g, present, 0);
     g->freed += present;
     return true;
@@ -108,7 +128,7 @@ static void flush(struct give_back *g)
             put_back(g, slot, desc);
     }
     g->count = 0;
-    if (scarce)
+    if (scarce || g->s->paging)
         helper_kick(this_core()->helper); /* it may have gone to sleep for want of memory */
 }
 

@@ -36,6 +36,33 @@ static void sweep_from(struct helper *h, const struct s2_request *r)
     h->swept = h->rests = false;
 }
 
+/* Pages of this guest that were brought ahead and touched. */
+static uint64_t ahead_hits(const struct helper *h, const struct paging *g)
+{
+    uint64_t hits = 0;
+
+    for (uint32_t i = 0; i < h->port_count; i++) {
+        if (h->ports[i]->paging == g)
+            hits += atomic_load_explicit(&h->ports[i]->stats->ahead_hits, memory_order_relaxed);
+    }
+    return hits;
+}
+
+/* What comes after the page that was asked for: by the sweep, or by the read-ahead of a guest with a limit. */
+static void go_on_from(struct helper *h, const struct s2_request *r)
+{
+    struct paging *g = r->s2->paging;
+
+    if (!g) {
+        sweep_from(h, r);
+        return;
+    }
+    if (r->old == 0)
+        return;
+    ahead_asked(&g->ahead, r->ipa.v - r->s2->ram_base.v, ahead_hits(h, g));
+    g->stats->ahead.window = g->ahead.window;
+}
+
 /* (1) What a vCPU waits for. */
 static bool serve_demand(struct helper *h)
 {
@@ -48,7 +75,7 @@ static bool serve_demand(struct helper *h)
             continue;
         h->turn = (h->turn + i + 1) % h->port_count; /* each vCPU in its turn, however fast one of them asks */
         h->pop.stats->requests++;
-        sweep_from(h, &requests[number]);
+        go_on_from(h, &requests[number]);
         h->core->in_fault = true;
         if (populate_serve(&h->pop, (uint32_t)number) ==
             SERVE_NO_MEMORY) /* the waiter is awake already: it asks again, and sees this */
@@ -70,6 +97,69 @@ static bool is_closed(const struct s2_port *port)
     return atomic_load_explicit(&port->closed, memory_order_acquire);
 }
 
+/* What waited for a frame of its guest's. */
+static bool serve_starved(struct helper *h)
+{
+    for (uint32_t i = 0; i < h->paged_count; i++) {
+        uint32_t number = paging_fed(h->paged[i]);
+
+        if (number != NO_REQUEST) {
+            populate_fed(&h->pop, number);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* (2) A page that a guest with a limit will want next. */
+static bool read_ahead(struct helper *h)
+{
+    uint64_t offset;
+
+    for (uint32_t i = 0; i < h->paged_count; i++) {
+        struct paging *g = h->paged[i];
+
+        if (!g->ahead.left || !paging_has_room(g) || !populate_may_sweep(&h->pop))
+            continue;
+        if (!ahead_next(&g->ahead, &offset) || offset >= g->s->ram_size)
+            continue;
+        if (populate_ahead(&h->pop, g->s, ipa_add(g->s->ram_base, offset))) {
+            g->ahead.brought++;
+            g->stats->ahead.pages++;
+        }
+        return true;
+    }
+    return false;
+}
+
+/* (5) Reclaim: each guest with a limit in its turn. */
+static bool reclaim(struct helper *h)
+{
+    for (uint32_t i = 0; i < h->paged_count; i++) {
+        struct paging *g = h->paged[(h->paged_turn + i) % h->paged_count];
+
+        if (paging_balance(g, &h->pop)) {
+            h->paged_turn = (h->paged_turn + i + 1) % h->paged_count;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool reclaim_wants(const struct helper *h)
+{
+    for (uint32_t i = 0; i < h->paged_count; i++) {
+        const struct paging *g = h->paged[i];
+
+        if (paging_wants(g) || (g->ahead.left && paging_has_room(g) && populate_may_sweep(&h->pop)))
+            return true;
+        if (g->starved != NO_REQUEST &&
+            (g->stats->resident < g->limit || atomic_load_explicit(&g->s->frozen, memory_order_acquire)))
+            return true;
+    }
+    return h->paged_count && paging_buried();
+}
+
 /* What was ready for a vCPU that is no more goes back: of a closed port the helper is the consumer too. */
 static bool empty_closed(struct helper *h)
 {
@@ -88,45 +178,84 @@ static bool empty_closed(struct helper *h)
             frame_free(&h->pop.frames, pa(frame));
             return true;
         }
+        if (ring_pop(&port->pages, &frame)) {
+            paging_give(port->paging, &h->pop, pa(frame));
+            return true;
+        }
+        if (port->spare_page) {
+            paging_give(port->paging, &h->pop, pa(port->spare_page));
+            port->spare_page = 0;
+            return true;
+        }
     }
     return false;
 }
 
-static struct s2_port *port_wanting(struct helper *h, bool blocks)
+enum pool { POOL_OF_TABLES, POOL_OF_PAGES, POOL_OF_BLOCKS, POOLS };
+
+/* The port whose pool of each kind is to be filled next, or NULL. Guests with a limit have single pages at hand, others blocks. */
+static void look_at_pools(struct helper *h, struct s2_port *wants[POOLS])
 {
+    for (uint32_t i = 0; i < POOLS; i++)
+        wants[i] = NULL;
     for (uint32_t i = 0; i < h->port_count; i++) {
-        struct s2_port *port = h->ports[(h->pool_turn + i) % h->port_count];
+        uint32_t n = h->pool_turn + i;
+        struct s2_port *port = h->ports[n < h->port_count ? n : n - h->port_count];
 
         if (is_closed(port))
             continue;
-        if (blocks ? ring_count(&port->blocks) < POOL_BLOCKS : ring_count(&port->tables) < POOL_TABLES)
-            return port;
+        if (!wants[POOL_OF_TABLES] && ring_count(&port->tables) < POOL_TABLES)
+            wants[POOL_OF_TABLES] = port;
+        if (!port->paging) {
+            if (!wants[POOL_OF_BLOCKS] && ring_count(&port->blocks) < POOL_BLOCKS)
+                wants[POOL_OF_BLOCKS] = port;
+        } else if (!wants[POOL_OF_PAGES] && ring_count(&port->pages) < POOL_PAGES && paging_has_room(port->paging)) {
+            wants[POOL_OF_PAGES] = port;
+        }
     }
-    return NULL;
 }
 
 static bool pools_want(struct helper *h)
 {
+    struct s2_port *wants[POOLS];
+
+    look_at_pools(h, wants);
     /* Without memory there is nothing to do about it, and that is no reason to stay awake. */
-    if (port_wanting(h, false) && (h->pop.frames.count || frames_free_blocks()))
+    if ((wants[POOL_OF_TABLES] || wants[POOL_OF_PAGES]) && (h->pop.frames.count || frames_free_blocks()))
         return true;
-    return port_wanting(h, true) && (h->is_filling || frames_plentiful());
+    return wants[POOL_OF_BLOCKS] && (h->is_filling || frames_plentiful());
 }
 
-/* (3) The pools: a frame for a table, or the next page of a block. */
-static bool fill_pools(struct helper *h)
+/* A frame for a table, which only EL2 and the table walk look at. */
+static bool fill_tables(struct helper *h, struct s2_port *port)
 {
-    struct s2_port *port = port_wanting(h, false);
     pa_t frame;
 
-    if (port && frame_alloc(&h->pop.frames, &frame)) {
-        zero_pages(pa_ptr(frame), 1);
-        ring_push(&port->tables, frame.v);
-        return true;
-    }
-    port = port_wanting(h, true);
-    if (!port)
+    if (!frame_alloc(&h->pop.frames, &frame))
         return false;
+    zero_pages(pa_ptr(frame), 1);
+    ring_push(&port->tables, frame.v);
+    return true;
+}
+
+static bool fill_pages(struct helper *h, struct s2_port *port)
+{
+    pa_t frame;
+
+    if (!paging_take(port->paging, &h->pop, PAGING_PREPARE, &frame))
+        return false;
+    zero_pages(pa_ptr(frame), 1);
+    frame_publish(pa_ptr(frame), PAGE_SIZE);
+    h->pop.stats->zeroed_pages++;
+    ring_push(&port->pages, frame.v);
+    return true;
+}
+
+/* The next page of a block. */
+static bool fill_blocks(struct helper *h, struct s2_port *port)
+{
+    pa_t frame;
+
     if (!h->is_filling) {
         if (!frames_plentiful() || !frames_alloc_block(&h->filling))
             return false;
@@ -144,6 +273,17 @@ static bool fill_pools(struct helper *h)
         h->is_filling = false;
     }
     return true;
+}
+
+/* (3) The pools. */
+static bool fill_pools(struct helper *h)
+{
+    struct s2_port *wants[POOLS];
+
+    look_at_pools(h, wants);
+    return (wants[POOL_OF_TABLES] && fill_tables(h, wants[POOL_OF_TABLES])) ||
+           (wants[POOL_OF_PAGES] && fill_pages(h, wants[POOL_OF_PAGES])) ||
+           (wants[POOL_OF_BLOCKS] && fill_blocks(h, wants[POOL_OF_BLOCKS]));
 }
 
 static uint64_t blocks_begun(const struct helper *h)
@@ -211,7 +351,8 @@ static bool sweep(struct helper *h)
 bool helper_step(struct helper *h)
 {
     epoch_reap(&h->pop.limbo, &h->pop.frames);
-    return serve_demand(h) || serve_io(h) || populate_put_off(&h->pop) || empty_closed(h) || fill_pools(h) || sweep(h);
+    return serve_demand(h) || serve_io(h) || populate_put_off(&h->pop) || serve_starved(h) || read_ahead(h) ||
+           empty_closed(h) || (h->paged_count && paging_undertake(&h->pop)) || fill_pools(h) || reclaim(h) || sweep(h);
 }
 
 static bool may_sleep(struct helper *h)
@@ -224,9 +365,12 @@ static bool may_sleep(struct helper *h)
 
         if (ring_count(&port->requests))
             return false;
-        if (is_closed(port) && (ring_count(&port->blocks) || ring_count(&port->tables)))
+        if (is_closed(port) &&
+            (ring_count(&port->blocks) || ring_count(&port->tables) || ring_count(&port->pages) || port->spare_page))
             return false;
     }
+    if (reclaim_wants(h))
+        return false;
     if (pools_want(h) || (h->space_count && !sweep_sleeps(h) && populate_may_sweep(&h->pop)))
         return false;
     return !h->io || h->io->watch();

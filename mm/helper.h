@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "mm/populate.h"
+#include "mm/paging.h"
 
 /* What a helper does for sources whose bytes come from elsewhere. All of it on its own core. */
 struct helper_io {
@@ -26,6 +26,9 @@ struct helper {
     uint32_t pool_turn;            /* the same for its pool of blocks */
     struct s2 *spaces[MAX_GUESTS]; /* it sweeps; fixed before it runs */
     uint32_t space_count;
+    struct paging *paged[MAX_GUESTS]; /* guests with a residency limit: helper 0's; fixed before it runs */
+    uint32_t paged_count;
+    uint32_t paged_turn; /* the one to look at first */
     _Atomic bool asleep; /* or about to be: whoever brings work signals its core */
 
     /* A block on its way into a pool. */

@@ -4,6 +4,8 @@
 #include "dev/gic.h"
 #include "lib/arch.h"
 #include "lib/log.h"
+#include "mm/backing.h"
+#include "mm/paging.h"
 #include "mm/transition.h"
 
 struct s2_request requests[REQUESTS_MAX];
@@ -136,18 +138,29 @@ static void let_go(struct s2_request *r)
     atomic_store_explicit(&r->busy, false, memory_order_release);
 }
 
-static void give_up(uint32_t number)
+/* The frame of a page that stands alone, and does not come after all. */
+static void free_frame(struct populator *p, struct s2_request *r)
+{
+    if (r->frame.v)
+        paging_give(r->s2->paging, p, r->frame);
+    r->frame = pa(0);
+}
+
+static void give_up(struct populator *p, uint32_t number)
 {
     struct s2_request *r = &requests[number];
 
+    free_frame(p, r);
     for (uint32_t i = 0; i < r->count; i++)
         s2_complete(&r->slot[i], number, old_of(r, i));
     let_go(r);
 }
 
-/* The frame of the request's page: in the block of its table, at its natural offset. */
+/* The frame of the request's page: its own, or in the block of its table, at its natural offset. */
 static pa_t frame_of(const struct s2_request *r)
 {
+    if (r->frame.v)
+        return r->frame;
     uint64_t record = atomic_load_explicit(s2_table_record(r->slot), memory_order_relaxed);
     uint64_t index = (ptr_pa(r->slot).v & (PAGE_SIZE - 1)) / sizeof(uint64_t);
 
@@ -158,6 +171,28 @@ static void account(struct populator *p, const struct s2 *s, uint64_t pages)
 {
     p->stats->populated_pages += pages;
     atomic_fetch_add_explicit(&s->stats->touched, (int64_t)pages, memory_order_relaxed);
+}
+
+/* A page that stands alone: the place it came from stays good for as long as it is clean. */
+static void make_alone(struct populator *p, uint32_t number)
+{
+    struct s2_request *r = &requests[number];
+    struct report_paging *stats = r->s2->paging->stats;
+    uint64_t source = r->old == 0 ? S2_SOURCE_ZERO : desc_small(r->old);
+    bool dirty = r->old == 0 || r->write;
+    uint64_t desc = desc_leaf(r->frame, 3, dirty);
+
+    atomic_store_explicit(frame_record(r->frame), dirty ? 0 : r->old, memory_order_relaxed);
+    if (dirty)
+        backing_drop(r->old);
+    stats->brought.same += source == BACKING_SAME;
+    stats->brought.store += source == BACKING_STORE;
+    stats->brought.swap += source == BACKING_SWAP;
+    stats->brought.source += source != S2_SOURCE_ZERO && source < BACKING_FIRST;
+    r->frame = pa(0);
+    s2_complete(r->slot, number, r->ahead ? (desc & ~DESC_AF) | DESC_AHEAD : desc);
+    account(p, r->s2, 1);
+    let_go(r);
 }
 
 /* The frames hold what they should, and are fit for a guest. */
@@ -182,10 +217,11 @@ static void make_unreadable(struct populator *p, uint32_t number)
 
     if (r->count > 1) {
         p->alone += r->count;
-        give_up(number);
+        give_up(p, number);
         return;
     }
     p->stats->unreadable++;
+    free_frame(p, r);
     s2_complete(r->slot, number, desc_error());
     let_go(r);
 }
@@ -199,7 +235,10 @@ static void filled(struct populator *p, uint32_t number, enum fill_result result
         return;
     }
     frame_publish(pa_ptr(frame_of(r)), r->count * PAGE_SIZE);
-    make_present(p, number);
+    if (r->s2->paging)
+        make_alone(p, number);
+    else
+        make_present(p, number);
 }
 
 void populate_filled(struct populator *p, uint32_t number, enum fill_result result)
@@ -225,7 +264,7 @@ static enum fill_result fill(struct populator *p, uint32_t number)
 {
     const struct s2_request *r = &requests[number];
     uint32_t n = r->old == 0 ? S2_SOURCE_ZERO : desc_small(r->old);
-    const struct source *src = &r->s2->sources[n];
+    const struct source *src = n < BACKING_FIRST ? &r->s2->sources[n] : backing_source(n);
     enum fill_result result = src->ops->fill(src, desc_large(r->old), pa_ptr(frame_of(r)), r->count, number);
 
     if (result == FILL_OK || result == FILL_ERROR)
@@ -251,20 +290,8 @@ bool populate_put_off(struct populator *p)
     return false;
 }
 
-/* A page at level 3. */
-static enum serve_result serve_page(struct populator *p, uint32_t number)
+static enum serve_result begin_fill(struct populator *p, uint32_t number)
 {
-    struct s2_request *r = &requests[number];
-    uint64_t record;
-
-    if (!reserve(s2_table_record(r->slot), r->s2, &record)) {
-        give_up(number);
-        return SERVE_NO_MEMORY;
-    }
-    if (r->old == 0 && record & TABLE_READY) {
-        make_present(p, number);
-        return SERVE_DONE;
-    }
     switch (fill(p, number)) {
     case FILL_BUSY:
         put_off(p, number);
@@ -276,6 +303,43 @@ static enum serve_result serve_page(struct populator *p, uint32_t number)
     }
 }
 
+/* A page of a guest with a limit. */
+static enum serve_result serve_alone(struct populator *p, uint32_t number)
+{
+    struct s2_request *r = &requests[number];
+    struct paging *g = r->s2->paging;
+
+    if (!paging_take(g, p, r->ahead ? PAGING_PREPARE : PAGING_DEMAND, &r->frame)) {
+        if (r->ahead) {
+            give_up(p, number);
+            return SERVE_DONE;
+        }
+        paging_starve(g, number);
+        wake(r); /* who waits for it is to know, since he may be told to wait no longer */
+        return SERVE_PENDING;
+    }
+    return begin_fill(p, number);
+}
+
+/* A page at level 3. */
+static enum serve_result serve_page(struct populator *p, uint32_t number)
+{
+    struct s2_request *r = &requests[number];
+    uint64_t record;
+
+    if (r->s2->paging)
+        return serve_alone(p, number);
+    if (!reserve(s2_table_record(r->slot), r->s2, &record)) {
+        give_up(p, number);
+        return SERVE_NO_MEMORY;
+    }
+    if (r->old == 0 && record & TABLE_READY) {
+        make_present(p, number);
+        return SERVE_DONE;
+    }
+    return begin_fill(p, number);
+}
+
 /* 2 MiB of zeroes as one block. Without a helper there is no sweep to complete one that was begun. */
 static enum serve_result serve_block(struct populator *p, uint32_t number)
 {
@@ -283,7 +347,7 @@ static enum serve_result serve_block(struct populator *p, uint32_t number)
     uint64_t desc = build_block(p, r->s2, r->ipa);
 
     if (!desc) {
-        give_up(number);
+        give_up(p, number);
         return SERVE_NO_MEMORY;
     }
     s2_complete(r->slot, number, desc);
@@ -302,7 +366,7 @@ static enum serve_result serve(struct populator *p, uint32_t number, bool whole_
         if (whole_blocks && r->level == 2 && r->old == 0)
             return serve_block(p, number);
         if (!descend(p, number)) {
-            give_up(number);
+            give_up(p, number);
             return SERVE_NO_MEMORY;
         }
     }
@@ -325,6 +389,8 @@ enum serve_result populate_serve(struct populator *p, uint32_t number)
     bool inline_fill = !this_core()->helper;
     enum serve_result result;
 
+    if (s->paging)
+        paging_make_room(s->paging, p);
     epoch_enter();
     result = serve(p, number, inline_fill && !s->by_page);
     if (result == SERVE_DONE && inline_fill) { /* nobody else will complete and promote */
@@ -373,9 +439,18 @@ static void claim_run(struct populator *p, struct s2_request *r, uint32_t number
     }
 }
 
-/* Claims absent pages of a table, for nobody in particular; `room` of them are left in it from `slot` on. */
-static bool claim(struct populator *p, struct s2 *s, _Atomic uint64_t *slot, uint64_t old, ipa_t at, uint32_t room,
-                  uint32_t *out)
+void populate_fed(struct populator *p, uint32_t number)
+{
+    struct s2_request *r = &requests[number];
+
+    if (atomic_load_explicit(&r->s2->frozen, memory_order_acquire))
+        give_up(p, number);
+    else
+        (void)serve_alone(p, number);
+}
+
+/* A request for an absent page at level 3, for nobody in particular. */
+static bool claim_one(struct populator *p, struct s2 *s, _Atomic uint64_t *slot, uint64_t old, ipa_t at, uint32_t *out)
 {
     uint32_t number = own_request(p);
     struct s2_request *r;
@@ -390,14 +465,42 @@ static bool claim(struct populator *p, struct s2 *s, _Atomic uint64_t *slot, uin
     r->level = 3;
     r->count = 1;
     r->write = false;
+    r->ahead = s->paging != NULL;
+    r->frame = pa(0);
     atomic_store_explicit(&r->busy, true, memory_order_relaxed);
     if (!s2_begin(slot, old, number)) {
         atomic_store_explicit(&r->busy, false, memory_order_relaxed);
         return false;
     }
-    claim_run(p, r, number, room);
     *out = number;
     return true;
+}
+
+/* The same with as many pages behind it as are worth fetching together; `room` are left in the table from `slot` on. */
+static bool claim(struct populator *p, struct s2 *s, _Atomic uint64_t *slot, uint64_t old, ipa_t at, uint32_t room,
+                  uint32_t *out)
+{
+    if (!claim_one(p, s, slot, old, at, out))
+        return false;
+    claim_run(p, &requests[*out], *out, room);
+    return true;
+}
+
+bool populate_ahead(struct populator *p, struct s2 *s, ipa_t at)
+{
+    bool begun = false;
+    struct s2_entry e;
+    uint32_t number;
+
+    epoch_enter();
+    if (!atomic_load_explicit(&s->frozen, memory_order_acquire)) {
+        e = s2_walk(s, at);
+        begun = e.level == 3 && desc_kind(e.desc, 3) == DESC_ABSENT && claim_one(p, s, e.slot, e.desc, at, &number);
+        if (begun)
+            (void)serve_alone(p, number);
+    }
+    epoch_leave();
+    return begun;
 }
 
 /*

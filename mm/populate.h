@@ -20,6 +20,7 @@
 #define PORT_REQUESTS 8u /* outstanding at once per vCPU; one, until a guest can run something else meanwhile */
 #define POOL_BLOCKS 8u   /* ready 2 MiB blocks kept at hand per vCPU */
 #define POOL_TABLES 8u   /* ready zeroed 4 KiB frames kept at hand per vCPU */
+#define POOL_PAGES 8u    /* the same for pages, where those stand alone (mm/paging.h) */
 #define OWN_REQUESTS 8u  /* of a populator, for pages that nobody asked for */
 #define REQUESTS_MAX (MAX_CORES * (PORT_REQUESTS + OWN_REQUESTS))
 
@@ -34,7 +35,9 @@ struct s2_request {
     unsigned level;
     uint32_t count; /* pages: `slot` and those behind it, IN_FLIGHT all of them; their `old` count up */
     bool write;
-    uint32_t next;            /* of those that wait for their source to have room; NO_REQUEST: the last */
+    bool ahead;    /* nobody asked for it (mm/ahead.h) */
+    pa_t frame;    /* where pages stand alone: its own */
+    uint32_t next; /* of those that wait for their source to have room, or for a frame; NO_REQUEST: the last */
     _Atomic uint64_t waiters; /* bit per core to be signalled; anyone may set one, only the wake-up clears them */
     _Atomic bool busy;
 };
@@ -58,12 +61,15 @@ struct s2_port {
     struct helper *helper;  /* NULL: fill inline, with `inline_populator` */
     struct populator *inline_populator;
     struct report_vcpu *stats;
+    struct paging *paging;             /* its guest's; NULL: it has no limit */
     _Atomic bool failed;               /* the helper found no memory for a page: the guest cannot go on */
     _Atomic bool closed;               /* the vCPU is no more: the helper empties the pools, and fills none again */
     struct ring requests;              /* numbers of requests; this vCPU produces */
     struct ring blocks;                /* PAs of ready 2 MiB blocks; the helper produces */
     struct ring tables;                /* PAs of ready zeroed frames; the helper produces */
+    struct ring pages;                 /* PAs of frames that are fit for a guest; the same */
     uint64_t spare_block, spare_table; /* left over when another vCPU was first; 0 if none */
+    uint64_t spare_page;
 };
 
 extern struct s2_request requests[REQUESTS_MAX];
@@ -94,6 +100,12 @@ enum sweep_result {
     SWEEP_PROMOTED,
     SWEEP_WAITING,
 };
+
+/* A request of a guest with a limit, that found no frame, is served or, if its guest ends, given up. */
+void populate_fed(struct populator *p, uint32_t number);
+
+/* Begins to bring a page that nobody asked for, of a guest with a limit. False: there is no request, frame or need for it. */
+bool populate_ahead(struct populator *p, struct s2 *s, ipa_t at);
 
 /* It has a request of its own left to sweep with. */
 bool populate_may_sweep(const struct populator *p);

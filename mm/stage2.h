@@ -18,6 +18,8 @@
 #define S2_SOURCES 8
 #define S2_SOURCE_ZERO 0 /* sources[0] of every guest */
 
+struct paging;
+
 struct s2 {
     uint64_t vttbr;         /* VMID and root table, as VTTBR_EL2 takes it */
     _Atomic uint64_t *root; /* level 1, 512 entries */
@@ -28,6 +30,7 @@ struct s2 {
     struct source sources[S2_SOURCES];
     uint32_t source_count;
     struct report_guest *stats;
+    struct paging *paging;  /* it has a residency limit, and its pages stand alone (mm/paging.h); NULL: it has none */
     _Atomic bool frozen;    /* the background sweep keeps out (mm/release.h) */
     _Atomic uint64_t begun; /* blocks begun so far: tells a sleeping helper that there is something to complete */
 };

@@ -155,3 +155,22 @@ void s2_taken(_Atomic uint64_t *slot, uint64_t desc)
         panic("a BUSY descriptor changed under its owner");
     dsb_ishst();
 }
+
+bool s2_age(_Atomic uint64_t *slot, uint64_t old, uint64_t desc)
+{
+    return swap(slot, old, desc);
+}
+
+void s2_want_back(_Atomic uint64_t *slot)
+{
+    (void)!swap(slot, desc_busy(), desc_busy_wanted());
+}
+
+void s2_evicted(_Atomic uint64_t *slot, uint64_t desc)
+{
+    uint64_t old = atomic_exchange_explicit(slot, desc, memory_order_acq_rel);
+
+    if (old != desc_busy() && old != desc_busy_wanted())
+        panic("a BUSY descriptor changed under its owner");
+    dsb_ishst();
+}

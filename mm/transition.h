@@ -11,6 +11,12 @@
  *   ABSENT     -> 0           s2_drop()       nobody wants its content any more
  *   block, table -> BUSY      s2_take()       by mm/give_back.c, which alone ends it:
  *   BUSY       -> 0, or back  s2_taken()      after s2_forget_all(): invalid for good, or the very descriptor it was
+ *
+ * In guests with a residency limit, where pages stand alone (mm/paging.h):
+ *   present    -> present     s2_age()        its access flag and what software notes beside it
+ *   page       -> BUSY        s2_take()       by mm/paging.c, which alone ends it:
+ *   BUSY       -> BUSY        s2_want_back()  somebody touched it
+ *   BUSY       -> ABSENT, 0, or back  s2_evicted()
  */
 #pragma once
 
@@ -50,3 +56,12 @@ WARN_UNUSED bool s2_drop(_Atomic uint64_t *slot, uint64_t old);
  */
 WARN_UNUSED bool s2_take(_Atomic uint64_t *slot, uint64_t old);
 void s2_taken(_Atomic uint64_t *slot, uint64_t desc);
+
+/* The access flag of a page, and DESC_OLD and DESC_AHEAD beside it. Setting AF needs no TLB maintenance; clearing it does. */
+WARN_UNUSED bool s2_age(_Atomic uint64_t *slot, uint64_t old, uint64_t desc);
+
+/* Somebody has touched a page on its way out. */
+void s2_want_back(_Atomic uint64_t *slot);
+
+/* The end of an eviction. `desc` is the page's place elsewhere, or the descriptor it was. */
+void s2_evicted(_Atomic uint64_t *slot, uint64_t desc);

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "dev/disk.h"
 #include "dev/gic.h"
 
 #define WAIT_SECONDS 60
@@ -164,6 +165,20 @@ void gic_deactivate(uint32_t intid)
     CHECK(intid == SGI_KICK);
 }
 
+/* Most of the tests' machines have no disk, and nothing to say. */
+__attribute__((weak)) bool disk_begin(struct disk *d, enum disk_op op, uint64_t sector, void *data, uint32_t bytes,
+                                      uint32_t tag)
+{
+    (void)d, (void)op, (void)sector, (void)data, (void)bytes, (void)tag;
+    CHECK(!"there is no disk");
+    return false;
+}
+
+__attribute__((weak)) void log_line(const char *fmt, ...)
+{
+    (void)fmt;
+}
+
 static uint8_t *guarded;
 static void (*guard_act)(void);
 
@@ -227,7 +242,10 @@ static void helper_make(uint32_t i, uint32_t vcpus)
     cores[core].role = CORE_HELPER;
     cores[core].helper = h;
     populator_init(&h->pop, core, &report.helper[i]);
-    h->spaces[h->space_count++] = &world.s2;
+    if (!world.s2.paging)
+        h->spaces[h->space_count++] = &world.s2;
+    else if (i == 0)
+        h->paged[h->paged_count++] = world.s2.paging;
 }
 
 void world_make(const struct world_config *c)
@@ -248,16 +266,19 @@ void world_make(const struct world_config *c)
     world.s2.ram_size = c->ram_size;
     world.s2.by_page = c->by_page;
     world.vcpus = c->vcpus;
+    if (c->limit)
+        paging_init(&world.paging, &world.s2, c->limit, &report.guest[0].paging);
     for (uint32_t i = 0; i < c->helpers; i++)
         helper_make(i, c->vcpus);
     for (uint32_t i = 0; i < c->vcpus; i++) {
-        struct helper *h = c->helpers ? &helpers[i % c->helpers] : NULL;
+        struct helper *h = c->helpers ? &helpers[c->limit ? 0 : i % c->helpers] : NULL;
 
         cores[i].role = CORE_VCPU;
         cores[i].helper = h;
         port_init(&world.port[i], i, h, &report.vcpu[i]);
         populator_init(&world.inline_populator[i], i, &world.inline_stats[i]);
         world.port[i].inline_populator = &world.inline_populator[i];
+        world.port[i].paging = world.s2.paging;
         if (h)
             h->ports[h->port_count++] = &world.port[i];
     }

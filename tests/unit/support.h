@@ -73,6 +73,7 @@ struct world_config {
     uint32_t vcpus, helpers;
     uint64_t ram_base, ram_size; /* of the guest: zeroes */
     bool by_page;
+    uint64_t limit; /* pages that the guest may hold at once; 0: no limit. Helper 0 serves all then */
 };
 
 /* One guest: vCPUs on cores 0 .. vcpus, then the helpers. The vCPUs are dealt out to the helpers in turn. */
@@ -83,6 +84,7 @@ struct world {
     struct s2_port port[MAX_CORES];
     struct populator inline_populator[MAX_CORES];
     struct report_helper inline_stats[MAX_CORES];
+    struct paging paging;
 };
 extern struct world world;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: mm/disk_image.c mm/packed.c mm/page_image.c mm/release.c lib/crc32.c mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/fault.c mm/helper.c mm/guestmem.c lib/esr.c tests/unit/page_images.c tests/unit/fake/fake_arch.c tests/unit/support.c */
+/* SOURCES: mm/disk_image.c mm/packed.c mm/page_image.c mm/release.c lib/crc32.c mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/paging.c mm/ahead.c mm/backing.c mm/store.c mm/swap.c mm/fault.c mm/helper.c mm/guestmem.c lib/esr.c tests/unit/page_images.c tests/unit/fake/fake_arch.c tests/unit/support.c */
 /*
  * A page image on a disk as a source. The disk is the test's: it ends what was begun when and how the test says, in any
  * order.

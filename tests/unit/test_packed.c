@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: mm/packed.c mm/page_image.c lib/crc32.c mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/fault.c mm/helper.c mm/guestmem.c lib/esr.c tests/unit/page_images.c tests/unit/fake/fake_arch.c tests/unit/support.c */
+/* SOURCES: mm/packed.c mm/page_image.c lib/crc32.c mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/paging.c mm/ahead.c mm/backing.c mm/store.c mm/swap.c mm/fault.c mm/helper.c mm/guestmem.c lib/esr.c tests/unit/page_images.c tests/unit/fake/fake_arch.c tests/unit/support.c */
 /* A page image in RAM as a source: opened or refused, page by page, and as a guest sees it. */
 #include "mm/packed.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: vcpu/virtio_mmio.c vcpu/virtq.c vcpu/virtio_balloon.c vcpu/guest_ram.c mm/give_back.c mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/fault.c mm/helper.c mm/guestmem.c lib/esr.c tests/unit/fake/fake_arch.c tests/unit/support.c */
+/* SOURCES: vcpu/virtio_mmio.c vcpu/virtq.c vcpu/virtio_balloon.c vcpu/guest_ram.c mm/give_back.c mm/frames.c mm/epoch.c mm/stage2.c mm/source.c mm/transition.c mm/populate.c mm/paging.c mm/ahead.c mm/backing.c mm/store.c mm/swap.c mm/fault.c mm/helper.c mm/guestmem.c lib/esr.c tests/unit/fake/fake_arch.c tests/unit/support.c */
 /*
  * Virtio devices behind virtio-mmio registers, and the balloon, on the memory of tests/unit/support.h: a driver that does it
  * right, then ones that do not.
