@@ -80,10 +80,10 @@ static void find_gic(void)
     machine.maintenance = host.gic_maintenance ? host.gic_maintenance : 25;
 }
 
-/* Only if somebody lives on one: a disk that nobody uses is not touched. */
+/* Only if somebody lives on one, or swaps to one: a disk that nobody uses is not touched. */
 static void find_disks(void)
 {
-    bool wanted = false;
+    bool wanted = machine.config.swap != NULL;
 
     for (uint32_t i = 0; i < machine.guest_count; i++)
         wanted = wanted || (!machine.guests[i].refused[0] && guest_on_disk(&machine.guests[i]));

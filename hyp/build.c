@@ -20,10 +20,11 @@
 uint64_t build_blocks(const struct guest_config *c, bool with_helpers)
 {
     uint64_t ram = c->memory >> BLOCK_SHIFT;
+    uint64_t resident = c->resident ? (c->resident >> BLOCK_SHIFT) + 1 : ram;
     uint64_t tables = ram + (c->memory >> GIB_SHIFT) + 8; /* 4 KiB each */
 
     /* Without helpers each vCPU's core makes tables, of a block of its own. */
-    return ram + tables / BLOCK_PAGES + 1 + c->cpus * (with_helpers ? POOL_BLOCKS + 1 : 1);
+    return resident + tables / BLOCK_PAGES + 1 + c->cpus * (with_helpers && !c->resident ? POOL_BLOCKS + 1 : 1);
 }
 
 /* Where the guests' device trees lie: kept for their life, since a reset starts from them. One block for all. */
@@ -213,8 +214,15 @@ const char *build_guest(struct vm *vm, const struct guest_config *c, const struc
     vm->s2.by_page = c->granule == PAGE_SIZE;
     vm->s2.ram_base = vm->ram_base;
     vm->s2.ram_size = vm->ram_size;
+    vm->stats->s2_root = ptr_pa(vm->s2.root).v;
+    vm->stats->ram_base = vm->ram_base.v;
     vm->no_reboot = c->no_reboot;
-    vm->on_disk = guest_on_disk(c);
+    if (c->resident) {
+        paging_init(&vm->paging, &vm->s2, c->resident >> PAGE_SHIFT, &vm->stats->paging);
+        ahead_init(&vm->paging.ahead, m->config.no_read_ahead);
+        vm->paging.pause_ticks = counter_hz() * m->config.pause_after;
+    }
+    vm->first_helper = guest_on_disk(c) || c->resident;
     virtio_attach(vm, VIRTIO_SLOT_BALLOON, &virtio_balloon_ops);
     if (!place_stolen_time(vm, frames))
         return "no memory for its stolen time";

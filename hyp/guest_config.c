@@ -7,13 +7,25 @@
 #include "dts/read.h"
 #include "lib/string.h"
 #include "mm/page_image.h"
+#include "mm/paging.h"
 #include "vcpu/vm.h"
 
 _Static_assert(sizeof(((struct guest_config *)0)->refused) == sizeof(((struct report_guest *)0)->reason),
                "it goes there");
 _Static_assert(sizeof(((struct guest_config *)0)->name) == sizeof(((struct report_guest *)0)->name), "it goes there");
 
-enum guest_prop { CPUS, MEMORY, BOOTARGS, IDENTITY, GRANULE, NO_REBOOT, ADDRESS_CELLS, SIZE_CELLS, GUEST_PROPS };
+enum guest_prop {
+    CPUS,
+    MEMORY,
+    BOOTARGS,
+    IDENTITY,
+    GRANULE,
+    NO_REBOOT,
+    RESIDENT,
+    ADDRESS_CELLS,
+    SIZE_CELLS,
+    GUEST_PROPS
+};
 
 static const char *const guest_prop[GUEST_PROPS] = {
     [CPUS] = "cpus",
@@ -22,6 +34,7 @@ static const char *const guest_prop[GUEST_PROPS] = {
     [IDENTITY] = "identity",
     [GRANULE] = "populate-granule",
     [NO_REBOOT] = "no-reboot",
+    [RESIDENT] = "resident",
     [ADDRESS_CELLS] = "#address-cells",
     [SIZE_CELLS] = "#size-cells",
 };
@@ -108,6 +121,23 @@ static const char *read_granule(struct guest_config *g, struct dt_value v)
     g->granule = BLOCK_SIZE;
     if (v.p && (!dt_number(v, &g->granule) || (g->granule != PAGE_SIZE && g->granule != BLOCK_SIZE)))
         return "populate-granule is neither 4 KiB nor 2 MiB";
+    return NULL;
+}
+
+static const char *read_resident(struct guest_config *g, struct dt_value v)
+{
+    uint64_t kib;
+
+    if (!v.p)
+        return NULL;
+    if (v.len != 8 || !dt_number(v, &kib))
+        return "resident is not a number of two cells";
+    if (kib < PAGING_LEAST / KIB(1))
+        return "resident is less than 4 MiB";
+    if (kib % (PAGE_SIZE / KIB(1)) != 0)
+        return "resident is not a multiple of 4 KiB";
+    if (kib < g->memory / KIB(1)) /* with more than its RAM it has no limit */
+        g->resident = KIB(kib);
     return NULL;
 }
 
@@ -278,8 +308,8 @@ static const char *read_guest(struct guest_config *g, const void *fdt, int node,
         enum guest_prop prop;
         const char *(*read)(struct guest_config *, struct dt_value);
     } readers[] = {
-        {CPUS, read_cpus},         {MEMORY, read_memory},   {BOOTARGS, read_bootargs},
-        {IDENTITY, read_identity}, {GRANULE, read_granule}, {NO_REBOOT, read_no_reboot},
+        {CPUS, read_cpus},       {MEMORY, read_memory},       {BOOTARGS, read_bootargs}, {IDENTITY, read_identity},
+        {GRANULE, read_granule}, {NO_REBOOT, read_no_reboot}, {RESIDENT, read_resident},
     };
     const char *name = fdt_get_name(fdt, node, NULL);
     const char *wrong = read_name(g, name ? name : "");
@@ -309,21 +339,80 @@ static void put_words(char *to, size_t size, const char *words)
 
 static void machine_defaults(struct machine_config *m)
 {
-    *m = (struct machine_config){.helpers = 1};
+    *m = (struct machine_config){.helpers = 1, .store = STORE_DEFAULT, .pause_after = PAUSE_AFTER_DEFAULT};
 }
 
-static void read_machine(struct machine_config *m, const void *fdt, int node)
+enum machine_prop { HELPERS, QUIET, SWAP, STORE, PAUSE_AFTER, NO_READ_AHEAD, MACHINE_PROPS };
+
+static const char *const machine_prop[MACHINE_PROPS] = {
+    [HELPERS] = "helpers",
+    [QUIET] = "quiet",
+    [SWAP] = "swap",
+    [STORE] = "store",
+    [PAUSE_AFTER] = "pause-after",
+    [NO_READ_AHEAD] = "no-read-ahead",
+};
+
+static const char *read_helpers(struct machine_config *m, struct dt_value v)
 {
-    static const char *const name[] = {"helpers", "quiet"};
-    struct dt_value value[ARRAY_SIZE(name)];
     uint64_t n = m->helpers;
 
-    dt_get(fdt, node, name, value, ARRAY_SIZE(name));
-    m->quiet = value[1].p != NULL;
-    if (value[0].p && (!dt_number(value[0], &n) || n >= MAX_CORES))
-        put_words(m->refused, sizeof(m->refused), "helpers is not a number of cores that can be");
-    else
-        m->helpers = (uint32_t)n;
+    if (v.p && (!dt_number(v, &n) || n >= MAX_CORES))
+        return "helpers is not a number of cores that can be";
+    m->helpers = (uint32_t)n;
+    return NULL;
+}
+
+static const char *read_swap(struct machine_config *m, struct dt_value v)
+{
+    const char *name = dt_string(v);
+
+    if (v.p && (!name || !*name || strlen(name) >= DISK_NAME))
+        return "swap is not one name of 1 to 20 characters";
+    m->swap = v.p ? name : NULL;
+    return NULL;
+}
+
+static const char *read_store(struct machine_config *m, struct dt_value v)
+{
+    uint64_t kib;
+
+    if (!v.p)
+        return NULL;
+    if (v.len != 8 || !dt_number(v, &kib) || kib > GUEST_MAX_MEMORY / KIB(1) || KIB(kib) % BLOCK_SIZE)
+        return "store is not a number of two cells, or no multiple of 2 MiB";
+    m->store = KIB(kib);
+    return NULL;
+}
+
+static const char *read_pause_after(struct machine_config *m, struct dt_value v)
+{
+    uint64_t s = m->pause_after;
+
+    if (v.p && (v.len != 4 || !dt_number(v, &s)))
+        return "pause-after is not one cell";
+    m->pause_after = (uint32_t)s;
+    return NULL;
+}
+
+/* What is not understood is said, and its default stands in. */
+static void read_machine(struct machine_config *m, const void *fdt, int node)
+{
+    static const struct {
+        enum machine_prop prop;
+        const char *(*read)(struct machine_config *, struct dt_value);
+    } readers[] = {{HELPERS, read_helpers}, {SWAP, read_swap}, {STORE, read_store}, {PAUSE_AFTER, read_pause_after}};
+    struct dt_value value[MACHINE_PROPS];
+    const char *wrong;
+
+    dt_get(fdt, node, machine_prop, value, MACHINE_PROPS);
+    m->quiet = value[QUIET].p != NULL;
+    m->no_read_ahead = value[NO_READ_AHEAD].p != NULL;
+    for (size_t i = 0; i < ARRAY_SIZE(readers); i++) {
+        wrong = readers[i].read(m, value[readers[i].prop]);
+        if (wrong)
+            put_words(m->refused, sizeof(m->refused), wrong);
+    }
 }
 
 uint32_t guest_config_read_chosen(const void *fdt, int chosen, const struct module_space *space,

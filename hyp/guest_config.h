@@ -33,8 +33,9 @@ struct guest_config {
     uint64_t memory;      /* bytes, a multiple of 2 MiB */
     const char *bootargs; /* inside the blob; NULL: none */
     enum guest_identity identity;
-    bool no_reboot;   /* a reset ends it */
-    uint64_t granule; /* bytes a zero fault maps: PAGE_SIZE or BLOCK_SIZE */
+    bool no_reboot;    /* a reset ends it */
+    uint64_t granule;  /* bytes a zero fault maps: PAGE_SIZE or BLOCK_SIZE */
+    uint64_t resident; /* bytes of RAM it may hold at once, a multiple of 4 KiB; 0: all of it */
     struct guest_module kernel, initrd;
 };
 
@@ -43,9 +44,16 @@ static inline bool guest_on_disk(const struct guest_config *g)
     return g->kernel.disk || g->initrd.disk;
 }
 
+#define STORE_DEFAULT UINT64_MAX
+#define PAUSE_AFTER_DEFAULT 10u /* s */
+
 struct machine_config {
     uint32_t helpers;
     bool quiet;
+    const char *swap;     /* inside the blob: the serial number of the disk that cold pages go to; NULL: none */
+    uint64_t store;       /* bytes of RAM for compressed pages; STORE_DEFAULT: what the guests' limits suggest */
+    uint32_t pause_after; /* seconds that a guest may wait for room; 0: for ever */
+    bool no_read_ahead;
     char refused[96]; /* what in its node was not understood, the default standing in for it; "": nothing */
 };
 

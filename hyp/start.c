@@ -6,6 +6,7 @@
 #include "dev/pl011.h"
 #include "hyp/build.h"
 #include "hyp/console.h"
+#include "hyp/overcommit.h"
 #include "lib/arch.h"
 #include "lib/asm.h"
 #include "lib/log.h"
@@ -176,7 +177,7 @@ static void attach_vcpu(struct vm *vm, uint32_t index, uint32_t guest)
     struct vcpu *v = &vm->vcpus[index];
     uint32_t number = (uint32_t)(v - vcpus);
     struct core *c = &cores[number];
-    struct helper *h = helper_count ? &helpers[vm->on_disk ? 0 : number % helper_count] : NULL;
+    struct helper *h = helper_count ? &helpers[vm->first_helper ? 0 : number % helper_count] : NULL;
 
     v->vm = vm;
     v->index = index;
@@ -189,6 +190,7 @@ static void attach_vcpu(struct vm *vm, uint32_t index, uint32_t guest)
     c->helper = h;
     port_init(&v->port, number, h, v->stats);
     v->port.inline_populator = &inline_populators[c->id];
+    v->port.paging = vm->s2.paging;
     if (h)
         h->ports[h->port_count++] = &v->port;
     vgic_cpu_reset(v);
@@ -204,11 +206,13 @@ static const char *admit(const struct guest_config *c, const struct left *left, 
 {
     static char why[96];
     uint64_t need = build_blocks(c, helper_count != 0);
-    uint64_t taken = left->promised + disk_images_blocks();
+    uint64_t taken = left->promised + disk_images_blocks() + overcommit_blocks();
     uint64_t blocks = left->blocks > taken ? left->blocks - taken : 0;
 
     if (c->refused[0])
         return c->refused;
+    if (c->resident && !helper_count)
+        return "its residency limit needs a helper core, and there is none";
     if (c->cpus > left->cores) {
         format(why, sizeof(why), "it wants %u cores, and %u are left", c->cpus, left->cores);
         return why;
@@ -249,7 +253,9 @@ static void build(const struct machine *m, const struct guest_config *c, struct 
     atomic_store(&stats->status, GUEST_RUNNING);
     for (uint32_t i = 0; i < c->cpus; i++)
         attach_vcpu(vm, i, guest);
-    for (uint32_t i = 0; i < (vm->on_disk ? 1 : helper_count); i++)
+    if (vm->s2.paging)
+        helpers[0].paged[helpers[0].paged_count++] = vm->s2.paging;
+    for (uint32_t i = 0; !vm->s2.paging && i < (vm->first_helper ? 1 : helper_count); i++)
         helpers[i].spaces[helpers[i].space_count++] = &vm->s2;
     report.vcpus += c->cpus;
     left->cores -= c->cpus;
@@ -271,12 +277,13 @@ static void find_disks(const struct machine *m)
         helpers[0].io = &disk_images_io;
 }
 
-static void build_all(const struct machine *m)
+static void build_all(struct machine *m)
 {
     struct frame_cache *frames = &inline_populators[0].frames;
     struct left left = {core_count - helper_count, frames_free_blocks() - 1, 0}; /* one for their device trees */
 
     find_disks(m);
+    overcommit_start(m, left.blocks);
     for (uint32_t i = 0; i < m->guest_count; i++)
         build(m, &m->guests[i], &left, frames);
     if (!vm_count) {
@@ -289,7 +296,7 @@ static void build_all(const struct machine *m)
     }
 }
 
-void hyp_start(const struct machine *m)
+void hyp_start(struct machine *m)
 {
     core_count = m->cpus;
     for (uint32_t i = 0; i < core_count; i++)

@@ -27,7 +27,7 @@ struct machine {
 };
 
 /* Boot core: builds the guests, starts the other cores, and becomes what it is to be. */
-NORETURN void hyp_start(const struct machine *m);
+NORETURN void hyp_start(struct machine *m);
 
 /* The machine ends: `result` is what the launcher reads. */
 NORETURN void hyp_end(uint32_t result);

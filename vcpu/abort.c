@@ -2,6 +2,7 @@
 #include "vcpu/abort.h"
 
 #include "lib/arch.h"
+#include "lib/log.h"
 #include "mm/fault.h"
 #include "vcpu/inject.h"
 #include "vcpu/irq.h"
@@ -9,7 +10,34 @@
 #include "vcpu/power.h"
 #include "vcpu/stolen.h"
 
-#define SPINS 512 /* looks before going to sleep: about what going to sleep costs */
+#define SPINS 512    /* looks before going to sleep: about what going to sleep costs */
+#define ROOM_MS 100u /* between two looks at how long a guest has waited for room */
+
+/*
+ * Its guest has used up its frames, and its cold pages have nowhere to go. Nothing is lost, and others go on; but one that has
+ * waited for as long as was configured is paused, and said to be. `*since` is when that began.
+ */
+static NOINLINE void wait_for_room(struct vcpu *v, ticks_t *since)
+{
+    struct vm *vm = v->vm;
+
+    irq_alarm(ROOM_MS);
+    if (!vm->paging.pause_ticks || counter_ticks().v - since->v < vm->paging.pause_ticks)
+        return;
+    *since = counter_ticks();
+    if (!vm_pause_once(vm))
+        return;
+    vm->stats->paging.pauses++;
+    log_line("%s: paused: its %lu MiB are full, and so is where its cold pages could go", vm->name,
+             vm->stats->paging.limit >> (20 - PAGE_SHIFT));
+}
+
+static uint32_t bucket(uint64_t ns)
+{
+    uint32_t n = ns ? 63 - (uint32_t)__builtin_clzll(ns) : 0;
+
+    return n < REPORT_WAITS ? n : REPORT_WAITS - 1;
+}
 
 /*
  * The vCPU has to wait for a page. Its core takes physical interrupts meanwhile, for they may be for others, and leaves
@@ -20,7 +48,7 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
 {
     struct s2 *s = &v->vm->s2;
     struct core *c = this_core();
-    ticks_t from = counter_ticks();
+    ticks_t from = counter_ticks(), since = from;
     bool queued = true, slept = false;
     uint64_t ns;
 
@@ -30,6 +58,8 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
         if (looks < SPINS || result == S2_BUSY) {
             cpu_relax();
         } else if (s2_wait_signal(s, f->ipa)) {
+            if (s->paging && atomic_load_explicit(&s->paging->starving, memory_order_relaxed))
+                wait_for_room(v, &since);
             c->in_fault = false; /* whose interrupt it is, is not the fault's business */
             irq_wait(v);
             c->in_fault = true;
@@ -40,6 +70,7 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
     v->stats->faults.waited += slept;
     ns = ticks_ns(counter_ticks().v - from.v);
     v->stats->wait_ns += ns;
+    v->stats->wait_log2[bucket(ns)]++;
     stolen_time_add(v, ns);
     return result;
 }

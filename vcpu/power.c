@@ -80,10 +80,17 @@ void vm_end(struct vm *vm, enum report_guest_status status, const char *reason)
     on_end(vm, all_ended());
 }
 
+bool vm_pause_once(struct vm *vm)
+{
+    if (atomic_exchange_explicit(&vm->paused, 1, memory_order_acq_rel))
+        return false;
+    vm_signal(vm);
+    return true;
+}
+
 void vm_pause(struct vm *vm)
 {
-    atomic_store_explicit(&vm->paused, 1, memory_order_release);
-    vm_signal(vm);
+    (void)!vm_pause_once(vm);
 }
 
 void vm_resume(struct vm *vm)

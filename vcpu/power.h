@@ -39,6 +39,9 @@ void vm_end(struct vm *vm, enum report_guest_status status, const char *reason);
  * them stay pending, the counter goes on. It can be reset and ended meanwhile. Any core.
  */
 void vm_pause(struct vm *vm);
+
+/* The same; false if it was paused already. */
+WARN_UNUSED bool vm_pause_once(struct vm *vm);
 void vm_resume(struct vm *vm);
 
 /*

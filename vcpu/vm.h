@@ -13,7 +13,7 @@
 #include "lib/report.h"
 #include "lib/spinlock.h"
 #include "lib/types.h"
-#include "mm/populate.h"
+#include "mm/paging.h"
 #include "mm/stage2.h"
 #include "vcpu/platform.h"
 #include "vcpu/vgic.h"
@@ -88,7 +88,8 @@ struct vm {
     _Atomic uint32_t paused;  /* nonzero: every vCPU waits in EL2 after its next exit */
     _Atomic uint32_t gone;    /* vCPUs that have left it for good */
     bool no_reboot;           /* a reset ends it */
-    bool on_disk;             /* pages of it come from a disk: helper 0 alone serves it (mm/disk_image.h) */
+    bool first_helper;        /* helper 0 alone serves it: pages of it come from a disk, or it has a residency limit */
+    struct paging paging;     /* of a guest with such a limit */
     struct vm_range layout[VM_LAYOUT_MAX];
     uint32_t layout_count;
 };

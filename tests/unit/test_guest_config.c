@@ -86,6 +86,8 @@ static uint32_t finish_and_read(void)
 struct wish {
     const char *name;
     uint32_t cpus, memory_hi, memory_lo, granule, kernel[4], ramdisk[4];
+    uint32_t resident_hi, resident_lo;
+    size_t resident_size;
     const char *bootargs, *identity;
     const char *kernel_file, *ramdisk_file; /* image-name */
     const char *kernel_disk, *ramdisk_disk; /* disk, in the place of reg */
@@ -151,6 +153,9 @@ static void node(const struct wish *w)
         bytes("cpus", cpus, size_or(w->cpus_size, 4));
     if (!w->no_memory)
         bytes("memory", memory, size_or(w->memory_size, 8));
+    if (w->resident_hi || w->resident_lo || w->resident_size)
+        bytes("resident", (const uint32_t[]){cpu_to_fdt32(w->resident_hi), cpu_to_fdt32(w->resident_lo)},
+              size_or(w->resident_size, 8));
     if (w->bootargs)
         bytes("bootargs", w->bootargs, size_or(w->bootargs_size, strlen(w->bootargs) + 1));
     if (w->identity)
@@ -304,6 +309,89 @@ static void on_disk(void **state)
     w = good();
     read_one(&w);
     assert_false(guest_on_disk(&guest[0]));
+}
+
+static void residency(void **state)
+{
+    static const struct {
+        uint32_t hi, lo;
+        size_t size;
+        uint64_t resident;
+        const char *refused;
+    } cases[] = {
+        {0, 4096, 0, MIB(4), ""},
+        {0, 512 * 1024 - 4, 0, MIB(512) - PAGE_SIZE, ""},
+        {0, 512 * 1024, 0, 0, ""}, /* all it has: no limit */
+        {1, 0, 0, 0, ""},
+        {0, 4092, 0, 0, "resident is less than 4 MiB"},
+        {0, 8193, 0, 0, "resident is not a multiple of 4 KiB"},
+        {0, 8192, 4, 0, "resident is not a number of two cells"},
+    };
+    struct wish w = good();
+
+    (void)state;
+    read_one(&w);
+    assert_int_equal(guest[0].resident, 0);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        w.resident_hi = cases[i].hi;
+        w.resident_lo = cases[i].lo;
+        w.resident_size = cases[i].size;
+        read_one(&w);
+        assert_string_equal(guest[0].refused, cases[i].refused);
+        assert_int_equal(guest[0].resident, cases[i].resident);
+    }
+}
+
+/* What the machine's node says of cold pages, and what stands in for what cannot be. */
+static void cold_pages(void **state)
+{
+    (void)state;
+    start();
+    begin("meanwhile");
+    STR("compatible", "meanwhile,config");
+    end();
+    assert_int_equal(finish_and_read(), 0);
+    assert_null(machine.swap);
+    assert_true(machine.store == STORE_DEFAULT);
+    assert_int_equal(machine.pause_after, PAUSE_AFTER_DEFAULT);
+    assert_false(machine.no_read_ahead);
+
+    start();
+    begin("meanwhile");
+    STR("compatible", "meanwhile,config");
+    STR("swap", "12345678901234567890");
+    CELLS("store", 0, 6144);
+    CELLS("pause-after", 0);
+    bytes("no-read-ahead", "", 0);
+    end();
+    assert_int_equal(finish_and_read(), 0);
+    assert_string_equal(machine.refused, "");
+    assert_string_equal(machine.swap, "12345678901234567890");
+    assert_int_equal(machine.store, MIB(6));
+    assert_int_equal(machine.pause_after, 0);
+    assert_true(machine.no_read_ahead);
+
+    for (int bad = 0; bad < 5; bad++) {
+        start();
+        begin("meanwhile");
+        STR("compatible", "meanwhile,config");
+        if (bad == 0)
+            STR("swap", "123456789012345678901");
+        if (bad == 1)
+            STR("swap", "");
+        if (bad == 2)
+            CELLS("store", 6144);
+        if (bad == 3)
+            CELLS("store", 0, 6145);
+        if (bad == 4)
+            CELLS("pause-after", 0, 1);
+        end();
+        assert_int_equal(finish_and_read(), 0);
+        assert_string_not_equal(machine.refused, "");
+        assert_null(machine.swap);
+        assert_true(machine.store == STORE_DEFAULT);
+        assert_int_equal(machine.pause_after, PAUSE_AFTER_DEFAULT);
+    }
 }
 
 static void machine_node(void **state)
@@ -572,16 +660,10 @@ static void damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole),
-        cmocka_unit_test(defaults),
-        cmocka_unit_test(limits),
-        cmocka_unit_test(page_images),
-        cmocka_unit_test(on_disk),
-        cmocka_unit_test(machine_node),
-        cmocka_unit_test(each_in_its_own_words),
-        cmocka_unit_test(others_stay),
-        cmocka_unit_test(absolute),
-        cmocka_unit_test(damaged),
+        cmocka_unit_test(whole),       cmocka_unit_test(defaults),     cmocka_unit_test(limits),
+        cmocka_unit_test(page_images), cmocka_unit_test(on_disk),      cmocka_unit_test(residency),
+        cmocka_unit_test(cold_pages),  cmocka_unit_test(machine_node), cmocka_unit_test(each_in_its_own_words),
+        cmocka_unit_test(others_stay), cmocka_unit_test(absolute),     cmocka_unit_test(damaged),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,8 +26,9 @@ exit codes:
     2  arguments, a file or a tool missing  3  a guest was refused, destroyed, or asked for a reset
     4  QEMU ended otherwise                 124  timeout                 130  interrupted
 
-A TOML file has [machine] (machine, cpu, ram, helpers, cores, icount, timeout, stats, quiet, qemu-arg) and
-[[guest]] (name, kernel, initrd, image, disk, append, cpus, memory, identity, populate-granule, no-reboot), as often as there
+A TOML file has [machine] (machine, cpu, ram, helpers, cores, icount, timeout, stats, record, record-every, quiet,
+swap, store, pause-after, no-read-ahead, qemu-arg) and [[guest]] (name, kernel, initrd, image, disk, append, cpus, memory, identity,
+populate-granule, resident, no-reboot), as often as there
 are guests. Paths in it count from its own folder; options on the command line override it, for each of the guests.
 
 environment: MW_IMAGE is the hypervisor image to start (build/meanwhile.img); MW_THREADS, single or multi, is how
@@ -49,6 +50,10 @@ exit codes:
     0  done, or the image is good
     1  the image is bad; standard error says which file and page
     2  arguments, or a file that cannot be read or written"""
+
+REPORT_HELP = """\
+Draws one self-contained HTML page from what `mw run --record FILE` has written: what the guests' pages were over time, where
+in their RAM, how long they waited for pages, and what the helpers did."""
 
 SETUP_HELP = """\
 Installs what is missing with apt, as root or through sudo, and collects Debian's arm64 kernel, busybox, libfdt
@@ -88,13 +93,19 @@ def add_guest_options(p):
     p.add_argument("--memory", metavar="SIZE", type=typed(options.size), help="guest RAM (512M)")
     p.add_argument("--helpers", metavar="N", type=typed(options.count), help="helper cores (1)")
     p.add_argument("--config", metavar="FILE.toml", help="machine and guests from a file")
+    p.add_argument("--resident", metavar="SIZE", type=typed(options.size), help="guest RAM that may be in the machine's at once; cold pages"
+                   " are dropped, compressed, or swapped out (all of it)")
+    p.add_argument("--store", metavar="SIZE", type=typed(options.size), help="machine RAM for compressed pages (a quarter of what --resident says)")
+    p.add_argument("--pause-after", metavar="S", type=typed(options.count), help="seconds that a guest waits for room, if there is none for its cold pages,"
+                   " before it is paused; 0: for ever (10)")
+    p.add_argument("--no-read-ahead", action="store_true", default=None, help="guests with --resident get no page before they ask for it")
     p.add_argument("--no-reboot", action="store_true", default=None, help="a reset ends the guest, which is exit code 3")
     p.add_argument("--quiet", action="store_true", default=None, help="no '[mw] ' lines and no report at power-off")
 
 
 def parser():
     top = Parser(prog="mw", description=__doc__, allow_abbrev=False)
-    commands = top.add_subparsers(dest="command", metavar="run|pack|image|setup", required=True, parser_class=Parser)
+    commands = top.add_subparsers(dest="command", metavar="run|pack|image|report|setup", required=True, parser_class=Parser)
 
     def command(name, text, brief, epilog=None, among=commands):
         return among.add_parser(name, description=text, help=brief, epilog=epilog, allow_abbrev=False,
@@ -105,9 +116,13 @@ def parser():
     run.add_argument("--machine", metavar="M", help="QEMU machine: virt, with GICv3; virt-gicv2 (virt)")
     run.add_argument("--cpu", metavar="TYPE", help="QEMU cpu; 'max' wants 'max,pauth-impdef=on' (cortex-a57)")
     run.add_argument("--ram", metavar="SIZE", type=typed(options.size), help="machine RAM (guest RAM + 256M, or more if the guests take it)")
+    run.add_argument("--swap", metavar="FILE", help="where cold pages go that do not compress: a file, made for the run if it is not there, or"
+                     " nbd+unix:///EXPORT?socket=S; guests may then have more RAM than the machine")
     run.add_argument("--icount", action="store_true", default=None, help="-icount shift=0,sleep=off")
     run.add_argument("--timeout", metavar="S", type=typed(options.seconds), help="end the run after S seconds")
     run.add_argument("--stats", metavar="FILE", help="write result and statistics as JSON")
+    run.add_argument("--record", metavar="FILE", help="write samples of the guests' pages and counters, for 'mw report'")
+    run.add_argument("--record-every", metavar="MS", type=typed(options.count), help="between two of them (100)")
     run.add_argument("--qemu-arg", metavar="A", action="append", help="pass an argument to QEMU; repeatable")
 
     pack = command("pack", PACK_HELP, "write a bootable image")
@@ -122,6 +137,10 @@ def parser():
     for verb, text in (("list", "Lists the files of a page image, and how their pages are stored."),
                        ("verify", "Reads all of a page image, and says which pages are bad.")):
         command(verb, text, text.rstrip(".").lower(), among=images).add_argument("file", metavar="F", help="a page image")
+
+    draw = command("report", REPORT_HELP, "draw a page from a recorded run")
+    draw.add_argument("file", metavar="F", help="what --record wrote")
+    draw.add_argument("-o", dest="output", metavar="OUT.html", required=True, help="the page to write")
 
     install = command("setup", SETUP_HELP, "install and fetch what is missing")
     install.add_argument("--check", action="store_true", help="change nothing; exit 2 if something is missing")
@@ -218,6 +237,18 @@ def cmd_image(args):
         return EXIT_BAD
 
 
+def cmd_report(args):
+    from . import page  # matplotlib takes a second to load, and only this needs it
+
+    try:
+        run = page.read(args.file)
+    except page.BadRecord as e:
+        say(f"{args.file}: {e}")
+        return EXIT_BAD
+    page.write(run, args.output)
+    return EXIT_OFF
+
+
 def main(argv):
     args = parser().parse_args(join_values(argv))
     try:
@@ -227,6 +258,8 @@ def main(argv):
             return cmd_pack(args)
         if args.command == "image":
             return cmd_image(args)
+        if args.command == "report":
+            return cmd_report(args)
         return setup.run(args.check, args.kernels)
     except Refusal as e:
         say(e)

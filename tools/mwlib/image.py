@@ -13,6 +13,7 @@ HEADER = struct.Struct("<II QQQQQQ II QQQQQ")  # struct image_header of lib/imag
 IMAGE_MAGIC = 0x644D5241
 INFO_MAGIC = 0x656C6968776E6165
 RAW_OFFSET = 0x80000  # where a kernel without the Image magic is loaded, from the start of guest RAM
+SWAP_NAME = "mwswap"  # the swap disk's serial number
 MAX_GAP = 256 * MIB  # EL2's own memory behind the image file: more is a damaged header
 
 
@@ -116,6 +117,8 @@ def guest_node(guest, payloads, places):
         "identity": fdt.strings(guest.identity),
         "populate-granule": fdt.cells(guest.populate_granule),
     }
+    if guest.resident:
+        props["resident"] = fdt.cells64(guest.resident // KIB)
     if guest.no_reboot:
         props["no-reboot"] = b""
     modules = []
@@ -136,6 +139,13 @@ def config_tree(machine, guests, payloads, places):
     props = {"compatible": fdt.strings("meanwhile,config"), "helpers": fdt.cells(machine.helpers)}
     if machine.quiet:
         props["quiet"] = b""
+    if machine.swap:
+        props["swap"] = fdt.strings(SWAP_NAME)
+    if machine.store >= 0:
+        props["store"] = fdt.cells64(machine.store // KIB)
+    props["pause-after"] = fdt.cells(machine.pause_after)
+    if machine.no_read_ahead:
+        props["no-read-ahead"] = b""
     config = fdt.Node("meanwhile", props)
     nodes = [guest_node(g, p, places) for g, p in zip(guests, payloads)]
     return fdt.serialise(fdt.Node("", two, [fdt.Node("chosen", two, [config] + nodes)]))

@@ -6,7 +6,7 @@ import re
 import tomllib
 from dataclasses import dataclass, field
 
-from .common import BLOCK, BUILD, GIB, KIB, MIB, Refusal, align_up, show_size
+from .common import BLOCK, BUILD, GIB, KIB, MIB, PAGE, Refusal, align_up, show_size
 
 MAX_CORES = 32  # MAX_CORES of lib/types.h: the hypervisor's tables are sized by it
 MAX_GUESTS = 16  # MAX_GUESTS of lib/types.h
@@ -15,6 +15,9 @@ MACHINES = {"virt": 3, "virt-gicv2": 2}  # the version of the GIC
 GICV2_CORES = 8
 IDENTITIES = ("meanwhile", "kvm", "none")
 GRANULES = (4 * KIB, 2 * MIB)
+LEAST_RESIDENT = 4 * MIB  # PAGING_LEAST of mm/paging.h
+MAX_STORE = GIB  # STORE_BLOCKS of mm/store.c
+SWAP_MARK = b"mwswap\n".ljust(8, b"\0")  # how a swap file of ours begins; the hypervisor leaves its first page alone
 NAME = re.compile(r"[A-Za-z0-9_-]{1,31}")
 
 DEFAULT_KERNEL = os.path.join(BUILD, "debian", "vmlinuz")
@@ -37,6 +40,7 @@ class Guest:
     memory: int = 512 * MIB
     identity: str = "meanwhile"
     populate_granule: int = BLOCK
+    resident: int = 0  # bytes of RAM it may hold at once; 0: all of it
     no_reboot: bool = False
 
 
@@ -50,8 +54,15 @@ class Machine:
     icount: bool = False
     timeout: float = 0  # 0: none
     stats: str = ""
+    record: str = ""  # where samples for `mw report` go
+    record_every: int = 100  # ms
     quiet: bool = False
+    swap: str = ""  # where cold pages go: a file, or a URL that QEMU can open
+    store: int = -1  # bytes of RAM for compressed pages; -1: default_store()
+    pause_after: int = 10  # seconds that a guest waits for room before it is paused; 0: for ever
+    no_read_ahead: bool = False
     qemu_arg: list = field(default_factory=list)
+    swap_size: int = 0  # of a swap file that is made
     disks: list = field(default_factory=list)  # what guests name as theirs, each once: number n is "mw<n>" to EL2 and QEMU
 
 
@@ -108,15 +119,16 @@ def string_list(value):
     return [string(v) for v in value]
 
 
-PATH_KEYS = ("kernel", "initrd", "image", "disk", "stats")
+PATH_KEYS = ("kernel", "initrd", "image", "disk", "stats", "swap", "record")
 IN_IMAGE = "image:"  # a kernel or initrd that is no path, but a file in the guest's page image
 IN_DISK = "disk:"  # the same, on its disk
 URLS = ("nbd+unix://", "nbd://")  # disks that are no files here
 NO_PATH = (IN_IMAGE, IN_DISK, *URLS)
 GUEST_KEYS = {"name": string, "kernel": string, "initrd": string, "image": string, "disk": string, "append": raw, "cpus": count, "memory": size,
-              "identity": string, "populate-granule": size, "no-reboot": flag}
+              "identity": string, "populate-granule": size, "resident": size, "no-reboot": flag}
 MACHINE_KEYS = {"machine": string, "cpu": string, "ram": size, "helpers": count, "cores": count, "icount": flag,
-                "timeout": seconds, "stats": string, "quiet": flag, "qemu-arg": string_list}
+                "timeout": seconds, "stats": string, "record": string, "record-every": count, "quiet": flag, "swap": string, "store": size, "pause-after": count,
+                "no-read-ahead": flag, "qemu-arg": string_list}
 
 
 def apply(target, values, keys, where, folder=""):
@@ -174,6 +186,10 @@ def check_guest(guest):
         raise Refusal(f"{who}: memory: {show_size(guest.memory)} is not a multiple of 2M above 0")
     if guest.identity not in IDENTITIES:
         raise Refusal(f"{who}: identity: '{guest.identity}' is not one of {', '.join(IDENTITIES)}")
+    if guest.resident and guest.resident < LEAST_RESIDENT:
+        raise Refusal(f"{who}: resident: {show_size(guest.resident)} is less than {show_size(LEAST_RESIDENT)}")
+    if guest.resident % PAGE:
+        raise Refusal(f"{who}: resident: {show_size(guest.resident)} is not a multiple of 4K")
     if guest.populate_granule not in GRANULES:
         raise Refusal(f"{who}: populate-granule: {show_size(guest.populate_granule)} is neither 4K nor 2M")
 
@@ -216,6 +232,33 @@ def collect_disks(guests):
     return disks
 
 
+def check_swap(machine, guests):
+    """A file that is not there yet is made, and goes with the run; one that is there has to be one of ours, since it is
+    overwritten."""
+    swap = machine.swap
+    if not swap:
+        return
+    if not machine.helpers:
+        raise Refusal("swap: a helper core brings pages there, and there is none")
+    if swap.startswith(URLS):
+        return
+    machine.swap = swap = os.path.realpath(swap)
+    if swap in machine.disks:
+        raise Refusal(f"swap: {swap} is a disk of a guest's")
+    try:
+        if os.path.exists(swap):
+            with open(swap, "r+b") as f:
+                if f.read(len(SWAP_MARK)) != SWAP_MARK:
+                    raise Refusal(f"swap: {swap} is there already, and no swap file of mw's: it would be overwritten")
+    except OSError as e:
+        raise Refusal(f"swap: cannot use {swap}: {e.strerror}") from None
+
+
+def swap_size(guests):
+    """Of a swap file that is made: all RAM of all guests, and the page with the mark. It takes only what is written."""
+    return sum(g.memory for g in guests) + PAGE
+
+
 def disk_ram(disk):
     """Room to read into, and the index: 4 KiB for each 341 pages."""
     return 8 * MIB + (0 if disk.startswith(URLS) else os.path.getsize(disk) // 256)
@@ -234,12 +277,23 @@ def own_ram(guest):
     return files + guest.cpus * 20 * MIB + guest.memory // 250
 
 
-def default_ram(guests):
+def is_limited(guest):
+    return 0 < guest.resident < guest.memory
+
+
+def default_store(guests):
+    """A quarter of what the guests with a limit may hold: what leaves them fits in there two or three times."""
+    return min(align_up(sum(g.resident for g in guests if is_limited(g)) // 4, BLOCK), MAX_STORE)
+
+
+def default_ram(machine, guests):
     """256 MiB beside the guests' RAM, and more for further guests, large ones, and those with many vCPUs."""
     usual = 256 * MIB + sum((64 + 20 * g.cpus) * MIB for g in guests[1:])
     needed = 64 * MIB + sum(map(own_ram, guests))
     disks = sum(map(disk_ram, {g.disk for g in guests if g.disk}))
-    return align_up(sum(g.memory for g in guests) + max(usual, needed) + disks, BLOCK) + images_size(guests)
+    store = (default_store(guests) if machine.store < 0 else machine.store) + 8 * MIB if any(map(is_limited, guests)) else 0
+    resident = sum(g.resident if is_limited(g) else g.memory for g in guests)
+    return align_up(resident + max(usual, needed) + disks + store, BLOCK) + images_size(guests)
 
 
 def check_machine(machine, guests):
@@ -254,7 +308,11 @@ def check_machine(machine, guests):
         raise Refusal(f"{machine.machine} has {GICV2_CORES} cores at most, and this needs {machine.cores}")
     if machine.cores > MAX_CORES:
         raise Refusal(f"more cores than the hypervisor is built for: {max(machine.cores, needed)}, at most {MAX_CORES}")
-    machine.ram = machine.ram or default_ram(guests)
+    if not machine.record_every:
+        raise Refusal("record-every: at least 1 ms")
+    machine.ram = machine.ram or default_ram(machine, guests)
+    if machine.store >= 0 and (machine.store % BLOCK or machine.store > MAX_STORE):
+        raise Refusal(f"store: {show_size(machine.store)} is not a multiple of 2M up to {show_size(MAX_STORE)}")
     if machine.ram % BLOCK:
         raise Refusal(f"ram: {show_size(machine.ram)} is not a multiple of 2M")
 
@@ -290,5 +348,7 @@ def resolve(args, interactive):
         if names.count(name) > 1:
             raise Refusal(f"guest name '{name}' is given twice: each guest needs a name of its own")
     machine.disks = collect_disks(guests)
+    check_swap(machine, guests)
+    machine.swap_size = swap_size(guests)
     check_machine(machine, guests)
     return machine, guests

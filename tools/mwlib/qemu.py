@@ -8,6 +8,7 @@ The result rests on two things that no guest can reach: EL2's report in EL2's ow
 event. What the UART carries is never looked at.
 """
 
+import contextlib
 import ctypes
 import json
 import mmap
@@ -22,7 +23,9 @@ import time
 from . import report
 from .common import (EXIT_ERROR, EXIT_GUEST, EXIT_INTERRUPTED, EXIT_OFF, EXIT_PANIC, EXIT_TIMEOUT, Refusal,
                      say, show_size)
-from .options import MACHINES
+from .image import SWAP_NAME
+from .options import MACHINES, SWAP_MARK, URLS
+from .record import Recorder
 from .terminal import Input, interactive, open_standard_files
 
 __all__ = ["interactive", "run"]
@@ -53,14 +56,36 @@ def acceleration(machine):
     return ["-accel", f"tcg,thread={threads}"]
 
 
-def drives(disks):
+def drives(machine):
     """Each disk as a virtio block device whose serial number is its name, as EL2 looks for it."""
+    disks = [(f"mw{n}", "read-only=on", disk) for n, disk in enumerate(machine.disks)]
+    if machine.swap:
+        disks.append((SWAP_NAME, "cache=unsafe", machine.swap))  # what is in it dies with the machine
     args = ["-global", "virtio-mmio.force-legacy=false"] if disks else []
-    for n, disk in enumerate(disks):
-        name = disk.replace(",", ",,")
-        args += ["-drive", f"if=none,id=mw{n},format=raw,read-only=on,file={name}",
-                 "-device", f"virtio-blk-device,drive=mw{n},serial=mw{n}"]
+    for name, how, disk in disks:
+        path = disk.replace(",", ",,")
+        args += ["-drive", f"if=none,id={name},format=raw,{how},file={path}",
+                 "-device", f"virtio-blk-device,drive={name},serial={name}"]
     return args
+
+
+@contextlib.contextmanager
+def swap_file(machine):
+    """A swap file that was not there is made, and goes with the run."""
+    path = machine.swap
+    if not path or path.startswith(URLS) or os.path.exists(path):
+        yield
+        return
+    try:
+        with open(path, "xb") as f:
+            f.write(SWAP_MARK)
+            f.truncate(machine.swap_size)
+    except OSError as e:
+        raise Refusal(f"swap: cannot make {path}: {e.strerror}") from None
+    try:
+        yield
+    finally:
+        os.unlink(path)
 
 
 def command(machine, fds):
@@ -73,7 +98,7 @@ def command(machine, fds):
         "-chardev", f"socket,id=qmp,fd={fds['qmp']}", "-mon", "chardev=qmp,mode=control",
         # Paused at the end, so that the reason is always heard before QEMU goes; and at the start, for the same.
         "-no-reboot", "-no-shutdown", "-S",
-        "-kernel", f"/proc/self/fd/{fds['image']}", *drives(machine.disks), *machine.qemu_arg,
+        "-kernel", f"/proc/self/fd/{fds['image']}", *drives(machine), *machine.qemu_arg,
     ]
 
 
@@ -167,6 +192,7 @@ class Run:
         self.deadline = time.monotonic() + machine.timeout if machine.timeout else None
         self.monitor = Monitor(qmp, start="-S" not in machine.qemu_arg)
         self.pidfd = os.pidfd_open(self.process.pid)
+        self.recorder = None  # looks on while the machine runs
 
     def end(self, why):
         """Asks QEMU to quit, the first time; it is killed, by its process, if it does not."""
@@ -189,9 +215,12 @@ class Run:
         if self.to_guest and self.uart_open:
             writes.append(self.uart)
         until = self.kill_at if self.ended else self.deadline
-        wait = None if until is None else max(0, until - time.monotonic())
+        soon = [u for u in (until, self.recorder.due if self.recorder else None) if u is not None]
+        wait = max(0, min(soon) - time.monotonic()) if soon else None
         readable, writable, _ = select.select(reads, writes, [], wait)
 
+        if self.recorder:
+            self.recorder.sample()
         if self.monitor.sock in readable:
             self.monitor.receive()
             if self.monitor.reason is not None:
@@ -305,18 +334,23 @@ def run(machine, hypervisor, image):
     if machine.stats:
         # Known to be writable before the machine starts, and never a previous run's.
         write_stats(machine.stats, report.Report(b"", 0).stats("error", "the run has not ended"))
-    with Input() as user:
+    with swap_file(machine), Input() as user:
         if user.raw and not machine.quiet:
             say("Ctrl-A x ends the machine, Ctrl-] m opens the hypervisor's monitor; Ctrl-C goes to the guest")
         machinery = Run(machine, image, user)
+        place = hypervisor.load_offset() + hypervisor.report_offset
         try:
+            if machine.record:
+                machinery.recorder = Recorder(machine.record, machinery.ram, place, machine.record_every / 1000)
             code = machinery.go()
         finally:
             if machinery.process.poll() is None:
                 machinery.process.kill()
                 machinery.process.wait()
-    rep = report.Report(machinery.ram, hypervisor.load_offset() + hypervisor.report_offset)
+    rep = report.Report(machinery.ram, place)
     result, reason = judge(machinery.ended, machinery.monitor.reason, rep)
+    if machinery.recorder:
+        machinery.recorder.close(result)
     if result == "timeout":
         reason = f"timeout after {machine.timeout:g} s"
     if machine.stats:

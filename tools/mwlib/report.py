@@ -12,9 +12,10 @@ from .common import BLOCK, MIB, PAGE
 MAGIC = 0x74726F706572776D
 VERSION = 1
 HEAD = struct.Struct("<QII I3I 6I QQQ96sQ")
-GUEST = struct.Struct("<32sII Qqq96sQQ")
-VCPU = struct.Struct("<II 5Q 7Q qqQQ Q 3Q")
-HELPER = struct.Struct("<II 6Q Q")
+GUEST = struct.Struct("<32sII Qqq96sQQ 18Q QQ")
+WAITS = 36  # REPORT_WAITS
+VCPU = struct.Struct(f"<II 5Q 7Q qqQQ Q 3Q 2Q {WAITS}Q")
+HELPER = struct.Struct("<II 6Q Q 5Q 8Q")
 MAX_ENTRIES = 4096  # of one array: more is a damaged report
 
 RUNNING, OFF, PANIC, ENDED, NO_BOOT = range(5)
@@ -22,6 +23,11 @@ GUEST_OFF, GUEST_REFUSED, GUEST_DESTROYED, GUEST_RESET = 2, 3, 4, 5
 STATUS_NAMES = {0: "absent", 1: "running", 2: "off", 3: "refused", 4: "destroyed", 5: "reset"}
 
 FAULTS = ("fast", "queued", "waited", "mmio", "nowhere")
+PAGING = ("limit_pages", "resident_pages", "evicted_clean", "evicted_zero", "evicted_same", "evicted_store", "evicted_swap",
+          "evicted_put_back", "brought_same", "brought_store", "brought_swap", "brought_source", "ahead_pages", "ahead_missed",
+          "ahead_window", "starved", "tlb_rounds", "pauses")
+STORE = ("bytes", "pages", "stored_bytes", "incompressible", "full")
+SWAP = ("slots", "used", "written_pages", "writes", "reads", "read_early", "read_errors", "write_errors")
 EXITS = ("hvc", "smc", "sysreg", "abort", "wfx", "irq", "other")
 
 
@@ -40,8 +46,10 @@ class Report:
         self.result = RUNNING
         self.reason = ""
         self.guests, self.helpers = [], []
+        self.places = []  # of each guest: PA of its stage-2 root, IPA of its RAM, pages of it
         self.counter_hz = self.entry_ticks = self.first_guest_ticks = self.image_base = 0
         self.shared_locks = 0
+        self.store, self.swap = dict.fromkeys(STORE, 0), dict.fromkeys(SWAP, 0)
         if offset + HEAD.size > len(ram):
             return
         (magic, version, size, result, guests, vcpus, helpers, guest_at, guest_stride, vcpu_at, vcpu_stride, helper_at,
@@ -68,11 +76,14 @@ class Report:
         names = ("core", None, "zeroed_pages", "populated_pages", "promoted_blocks", "busy_ns", "requests", "shared_locks",
                  "unreadable_pages")
         self.helpers = [{n: v for n, v in zip(names, row) if n} for row in helper_rows]
+        if helper_rows:  # the first one's
+            self.store = dict(zip(STORE, helper_rows[0][9:14]))
+            self.swap = dict(zip(SWAP, helper_rows[0][14:22]))
         self.shared_locks = sum(row[17] for row in vcpu_rows) + sum(row[7] for row in helper_rows)
 
-    @staticmethod
-    def _guest(index, row, vcpu_rows):
-        name, status, vcpus, ram_pages, touched, block, reason, filled, resets = row
+    def _guest(self, index, row, vcpu_rows):
+        name, status, vcpus, ram_pages, touched, block, reason, filled, resets, *paging, root, ram_base = row
+        self.places.append((root, ram_base, ram_pages))
         mine = [v for v in vcpu_rows if v[0] == index]
         return {
             "name": text(name),
@@ -89,6 +100,9 @@ class Report:
             "given_back_pages": sum(v[19] for v in mine),
             "give_back_kept_pages": sum(v[20] for v in mine),
             "give_back_rounds": sum(v[21] for v in mine),
+            "paging": dict(zip(PAGING, paging)) | {
+                "rejuvenated": sum(v[22] for v in mine), "ahead_hits": sum(v[23] for v in mine)},
+            "wait_log2_ns": [sum(v[24 + i] for v in mine) for i in range(WAITS)],
             "faults": {n: sum(v[2 + i] for v in mine) for i, n in enumerate(FAULTS)},
             "exits": {n: sum(v[7 + i] for v in mine) for i, n in enumerate(EXITS)},
         }
@@ -101,6 +115,8 @@ class Report:
             "reason": reason,
             "guests": self.guests,
             "helpers": self.helpers,
+            "store": self.store,
+            "swap": self.swap,
             "shared_locks_on_fault_path": self.shared_locks,
             "counter_hz": self.counter_hz,
             "entry_ticks": self.entry_ticks,
@@ -118,6 +134,16 @@ class Report:
             yield (f"{g['name']}: page faults: {faults['fast']} mapped at once, {faults['queued']} queued to a helper"
                    f" ({faults['waited']} of them waited, {g['wait_ns'] / 1e6:.1f} ms in all);"
                    f" {faults['mmio']} device accesses, {faults['nowhere']} to nowhere")
+            p = g["paging"]
+            if p["limit_pages"]:
+                out = {n: p["evicted_" + n] for n in ("clean", "zero", "same", "store", "swap")}
+                yield (f"{g['name']}: at most {p['limit_pages'] * PAGE / MIB:.0f} MiB at once, {p['resident_pages'] * PAGE / MIB:.1f} now;"
+                       f" {sum(out.values())} pages evicted ({', '.join(f'{v} {n}' for n, v in out.items())}),"
+                       f" {p['brought_source']} read again or first, {p['brought_same'] + p['brought_store'] + p['brought_swap']} brought back")
+        if self.store["pages"] or self.swap["written_pages"]:
+            yield (f"compressed store: {self.store['pages']} pages in {self.store['stored_bytes'] / MIB:.1f} of {self.store['bytes'] / MIB:.0f} MiB;"
+                   f" swap disk: {self.swap['used']} of {self.swap['slots']} pages used, {self.swap['written_pages']} written in"
+                   f" {self.swap['writes']} writes, {self.swap['reads']} reads")
         for h in self.helpers:
             yield (f"helper on core {h['core']}: {h['zeroed_pages']} pages zeroed, {h['populated_pages']} populated,"
                    f" {h['promoted_blocks']} blocks promoted, busy for {h['busy_ns'] / 1e6:.1f} ms")

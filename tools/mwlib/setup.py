@@ -22,6 +22,8 @@ PACKAGES = (
     "gcc", "libc6-dev", "gcc-aarch64-linux-gnu", "binutils-aarch64-linux-gnu", "make", "python3",
     # the machine
     "qemu-system-arm", "device-tree-compiler", "liblz4-1",
+    # the pages of `mw report`
+    "python3-matplotlib",
     # the tests
     "libcmocka-dev", "libfdt-dev", "liblz4-dev", "python3-pytest", "python3-pexpect", "cpio", "dt-schema",
     "nbdkit",
