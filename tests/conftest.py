@@ -138,12 +138,12 @@ def initramfs(tmp_path):
 
 @pytest.fixture
 def drive(tmp_path):
-    """drive("--filter=delay", "file", path, "rdelay=1ms") -> the URL of that nbdkit's export."""
+    """drive("--filter=delay", "file", path, "rdelay=1ms") -> the URL of that nbdkit's export; read-only unless `write`."""
     running = []
 
-    def start(*args):
+    def start(*args, write=False):
         sock = tmp_path / f"nbd{len(running)}.sock"
-        running.append(subprocess.Popen(["nbdkit", "--foreground", "--readonly", "--unix", sock, *map(str, args)],
+        running.append(subprocess.Popen(["nbdkit", "--foreground", *([] if write else ["--readonly"]), "--unix", sock, *map(str, args)],
                                         stdin=subprocess.DEVNULL))
         until = time.monotonic() + 20
         while not sock.exists():
