@@ -23,10 +23,11 @@ static uint32_t by_instruction(uint32_t crc, const uint8_t *p, size_t n)
 {
     for (; n && (uintptr_t)p & 7; n--)
         crc = cpu_crc32b(crc, *p++);
-    for (; n >= 32; n -= 32, p += 32) {
+    for (; n >= 64; n -= 64, p += 64) { /* a page takes 64 rounds: it pays to have few of them */
         const uint64_t *w = (const uint64_t *)(const void *)p;
 
         crc = cpu_crc32x(cpu_crc32x(cpu_crc32x(cpu_crc32x(crc, w[0]), w[1]), w[2]), w[3]);
+        crc = cpu_crc32x(cpu_crc32x(cpu_crc32x(cpu_crc32x(crc, w[4]), w[5]), w[6]), w[7]);
     }
     while (n--)
         crc = cpu_crc32b(crc, *p++);

@@ -20,7 +20,8 @@ struct fetch {
     uint32_t count, done;
     uint32_t piece; /* pages that the read under way brings, from `done` on */
     uint32_t request;
-    uint64_t from; /* offset in the image of the staging room's first byte */
+    uint64_t from; /* offset in the image of the first byte that is read */
+    bool direct;   /* they go to the frames as they are: not compressed, and side by side on the disk too */
 };
 
 struct disk_image {
@@ -66,17 +67,28 @@ static uint8_t *staging_of(const struct disk_image *m, uint32_t n)
 
 enum step { STEP_READING, STEP_ENDED, STEP_FAILED };
 
-/* Which pages, from `done` on, one read can bring: their stored bytes span no more than the staging room. */
+#define DIRECT_PAGES 4u /* side by side, before one read of those alone is better than one with what follows */
+
+/*
+ * Which pages, from `done` on, one read can bring: such as can go straight to their frames, or such as are stored within the
+ * size of the staging room.
+ */
 static bool plan(struct fetch *f, uint64_t *from, uint64_t *to)
 {
     struct packed_page p;
 
     *from = *to = 0;
+    f->direct = true;
     for (f->piece = 0; f->done + f->piece < f->count; f->piece++) {
         uint64_t low, high;
 
         if (!locate(f->source, f->page + f->done + f->piece, &p))
             return false;
+        if (f->direct && (p.kind != PAGE_IMAGE_RAW || (f->piece && p.offset != *to))) {
+            if (f->piece >= DIRECT_PAGES)
+                break;
+            f->direct = false;
+        }
         if (!p.length)
             continue;
         low = align_down(p.offset, DISK_SECTOR);
@@ -93,9 +105,12 @@ static bool plan(struct fetch *f, uint64_t *from, uint64_t *to)
     return true;
 }
 
-/* The pages of the piece, out of the staging room. */
+/* The pages of the piece, out of the staging room if they are not in their frames yet. */
 static bool unpack(struct fetch *f, const uint8_t *staging)
 {
+    if (f->direct)
+        staging = f->frames + f->done * PAGE_SIZE;
+
     for (; f->piece; f->piece--, f->done++) {
         const struct source *s = f->source;
         uint64_t offset = (f->page + f->done) << PAGE_SHIFT;
@@ -111,6 +126,13 @@ static bool unpack(struct fetch *f, const uint8_t *staging)
     return true;
 }
 
+static uint8_t *target(const struct disk_image *m, uint32_t n)
+{
+    const struct fetch *f = &m->fetch[n];
+
+    return f->direct ? f->frames + f->done * PAGE_SIZE : staging_of(m, n);
+}
+
 /* As far as it gets without waiting. */
 static enum step go_on(struct disk_image *m, uint32_t n)
 {
@@ -121,7 +143,7 @@ static enum step go_on(struct disk_image *m, uint32_t n)
         if (!plan(f, &f->from, &to))
             return STEP_FAILED;
         if (to)
-            return disk_begin(&m->disk, DISK_READ, f->from / DISK_SECTOR, staging_of(m, n), (uint32_t)(to - f->from), n)
+            return disk_begin(&m->disk, DISK_READ, f->from / DISK_SECTOR, target(m, n), (uint32_t)(to - f->from), n)
                        ? STEP_READING
                        : STEP_FAILED;
         if (!unpack(f, NULL)) /* zeroes, all of them */
@@ -344,7 +366,7 @@ bool disk_image_first_page(const struct source *s, void *page)
 
     if (!plan(&f, &f.from, &to))
         return false;
-    if (to && !read_now(s->disk, f.from, staging_of(s->disk, 0), (uint32_t)(to - f.from)))
+    if (to && !read_now(s->disk, f.from, f.direct ? page : staging_of(s->disk, 0), (uint32_t)(to - f.from)))
         return false;
     return unpack(&f, staging_of(s->disk, 0));
 }

@@ -6,7 +6,7 @@
  *
  * Pages are zeroes, one word all over, half of them noise, or all of them, unless `kind=` says that all are of one kind: what is
  * stored of them differs. With `reads-ms=` all CPUs then read at random for so long, a word at a time, and their number is
- * printed; with `passes=` CPU 0 reads a word of each page in their order, so many times.
+ * printed; with `ms=` it goes on for that long instead of `rounds=`; with `passes=` CPU 0 reads a word of each page in their order, so many times.
  */
 #include "tests/guest/lib/guest.h"
 
@@ -20,7 +20,7 @@ struct worker {
 
 static struct worker workers[MAX_CPUS];
 static struct range pages; /* addresses */
-static uint64_t count, kind, writes, in_order, reads_ms;
+static uint64_t count, kind, writes, in_order, reads_ms, until;
 static unsigned cpus, words;       /* how many of a page are one CPU's */
 static volatile unsigned at_reads; /* CPUs that have come to the reads */
 
@@ -76,7 +76,7 @@ static void work(void *arg)
 {
     struct worker *const k = arg;
     uint64_t rnd = mix(k->cpu + 1);
-    for (uint64_t n = 0; n < k->rounds; n++) {
+    for (uint64_t n = 0; until ? now() < until : n < k->rounds; n++) {
         rnd = mix(rnd + 0x9e3779b97f4a7c15UL);
         const uint64_t page = in_order ? n % count : rnd % count;
         look(k, page, 17);
@@ -118,6 +118,7 @@ void guest_main(void)
     in_order = boot_argument("in-order", 0);
     const uint64_t rounds = boot_argument("rounds", 4 * count / cpus);
     const uint64_t wait_ms = boot_argument("wait-ms", 300000);
+    until = boot_argument("ms", 0) ? now() + ticks_of_us(1000 * boot_argument("ms", 0)) : 0;
     reads_ms = boot_argument("reads-ms", 0);
 
     for (unsigned cpu = cpus; cpu-- > 0;) {

@@ -2,6 +2,7 @@
 """Guests with a residency limit: their cold pages go to the compressed store, to a swap disk, and come back as they were, whatever the
 drive does; guests that together have more RAM than the machine; and what happens when all of it is full."""
 
+import os
 import re
 import subprocess
 
@@ -145,6 +146,28 @@ def test_without_anywhere_to_go(mw, guest_image, tmp_path):
     done = mw("run", "--kernel", guest_image("hello"), "--memory", "256M", "--ram", "128M", "--helpers", 0)
     assert done.stats["guests"][0]["status"] == "refused", done.stdout
     assert re.search(r"it wants \d+ MiB of the machine's RAM", done.stats["guests"][0]["reason"])
+
+
+HOUR = float(os.environ.get("MW_SOAK_SECONDS", 3600))
+
+
+@pytest.mark.parametrize("seconds", [8, pytest.param(HOUR, marks=pytest.mark.slow)])
+def test_a_long_time_at_twice_the_machine(mw, guest_image, tmp_path, seconds):
+    """Each word is looked at again and again; when the two have ended, not a frame, object or slot of theirs is left behind. A third
+    guest outlives them, so that their memory is given back."""
+    toml = tmp_path / "three.toml"
+    guests = "".join(f"[[guest]]\nname = '{name}'\nkernel = '{guest_image('churn')}'\ncpus = {cpus}\nmemory = '128M'\n"
+                     f"append = 'ms={seconds * 1000:.0f} writes=40 wait-ms=600000'\n" for name, cpus in (("one", 2), ("two", 1)))
+    toml.write_text(f"[machine]\nram = '164M'\nstore = '16M'\nswap = '{tmp_path / 'swap'}'\n{guests}"
+                    f"[[guest]]\nname = 'last'\nkernel = '{guest_image('promote')}'\ncpus = 2\nmemory = '16M'\nresident = '8M'\n"
+                    f"append = 'ms=10 blocks=1 wait-ms={seconds * 1000 + 15000:.0f}'\n")
+    done = mw("run", "--config", toml, timeout=seconds * 1.1 + 200)
+    assert done.code == 0 and "FAIL" not in done.stdout, done.stdout + done.stderr
+    for name in ("one", "two"):
+        assert f"{name}: PASS no write is lost" in done.stdout
+    for p in (paging(done, 0), paging(done, 1)):
+        assert p["resident_pages"] == 0 and p["evicted_store"] + p["evicted_swap"] > 200 * seconds
+    assert done.stats["store"]["pages"] == 0 and done.stats["swap"]["used"] == 0, (done.stats["store"], done.stats["swap"])
 
 
 # ---- when all is full

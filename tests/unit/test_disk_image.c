@@ -28,6 +28,8 @@ static struct {
         bool used, ended;
     } pending[DISK_REQUESTS];
     uint32_t under_way, begun;
+    uint64_t staging; /* the block that parts of pages are read into, when one was */
+    uint32_t direct;  /* reads of pages that went elsewhere since: to their frames */
     uint64_t sectors;
     uint64_t bad; /* a sector that cannot be read; UINT64_MAX: none */
     bool at_once; /* what is begun has ended by the next look */
@@ -66,6 +68,10 @@ bool disk_begin(struct disk *d, enum disk_op op, uint64_t sector, void *data, ui
         p++;
     CHECK(p < drive.pending + DISK_REQUESTS);
     *p = (struct pending){sector, data, n, tag, true, false};
+    if (n % PAGE_SIZE)
+        drive.staging = align_down((uint64_t)(uintptr_t)data, BLOCK_SIZE);
+    else
+        drive.direct += drive.staging && align_down((uint64_t)(uintptr_t)data, BLOCK_SIZE) != drive.staging;
     drive.under_way++;
     drive.begun++;
     return true;
@@ -220,6 +226,7 @@ static void reads_all(void **state)
     }
     assert_int_equal(world_audit().block, world_audit().present);
     assert_true(drive.begun < FILE_PAGES / 4); /* runs, not pages */
+    assert_true(drive.direct > 5);             /* those of raw pages without a copy */
     assert_int_equal(drive.under_way, 0);
     assert_int_equal(helpers[0].pop.pending, 0);
 }

@@ -21,7 +21,7 @@ PACKAGES = (
     # the build
     "gcc", "libc6-dev", "gcc-aarch64-linux-gnu", "binutils-aarch64-linux-gnu", "make", "python3",
     # the machine
-    "qemu-system-arm", "device-tree-compiler", "liblz4-1",
+    "qemu-system-arm", "qemu-utils", "device-tree-compiler", "liblz4-1",
     # the pages of `mw report`
     "python3-matplotlib",
     # the tests
