@@ -158,7 +158,10 @@ void s2_taken(_Atomic uint64_t *slot, uint64_t desc)
 
 bool s2_age(_Atomic uint64_t *slot, uint64_t old, uint64_t desc)
 {
-    return swap(slot, old, desc);
+    if (!swap(slot, old, desc))
+        return false;
+    dsb_ishst(); /* the access that is done again finds the flag set (D8.2.6) */
+    return true;
 }
 
 void s2_want_back(_Atomic uint64_t *slot)
