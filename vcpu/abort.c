@@ -40,21 +40,39 @@ static uint32_t bucket(uint64_t ns)
 }
 
 /*
+ * The guest could take an interrupt right where it faulted, and there is one. The architecture does not order the two: so
+ * it may go, and come back for its page later. If it comes back with that interrupt still there, it has not taken it (its
+ * interrupt controller may think otherwise of priorities than we do), and is not let go for it again.
+ */
+static bool may_interrupt(struct vcpu *v, bool before)
+{
+    return !before && !(sysreg_read(spsr_el2) & SPSR_I) && vgic_pending(v);
+}
+
+/*
  * The vCPU has to wait for a page. Its core takes physical interrupts meanwhile, for they may be for others, and leaves
- * when its guest ends. Interrupts for the guest itself wait with it.
+ * when its guest ends. An interrupt for the guest itself ends the wait of an `interruptible` access, which the guest will do
+ * again: its tick can have another task run meanwhile.
  */
 static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum s2_fault_result result,
-                                          uint32_t *mmio)
+                                          bool interruptible, uint32_t *mmio)
 {
     struct s2 *s = &v->vm->s2;
     struct core *c = this_core();
     ticks_t from = counter_ticks(), since = from;
     bool queued = true, slept = false;
+    bool before = v->interrupted && v->interrupted == sysreg_read(elr_el2) && vgic_pending(v);
     uint64_t ns;
 
+    v->interrupted = 0;
     for (uint32_t looks = 0; result == S2_WAIT || result == S2_BUSY; looks++) {
         if (atomic_load_explicit(&v->vm->ending, memory_order_relaxed))
             break;
+        if (interruptible && result == S2_WAIT && looks >= SPINS && may_interrupt(v, before)) {
+            v->interrupted = sysreg_read(elr_el2);
+            v->stats->faults_interrupted++;
+            break;
+        }
         if (looks < SPINS || result == S2_BUSY) {
             cpu_relax();
         } else if (s2_wait_signal(s, f->ipa)) {
@@ -76,7 +94,8 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
 }
 
 /* Resolves the fault; RAM is there, or will never be, when this returns. */
-static ALWAYS_INLINE enum s2_fault_result resolve(struct vcpu *v, const struct s2_fault *f, uint32_t *mmio)
+static ALWAYS_INLINE enum s2_fault_result resolve(struct vcpu *v, const struct s2_fault *f, bool interruptible,
+                                                  uint32_t *mmio)
 {
     struct core *c = this_core();
     bool queued = false;
@@ -85,7 +104,7 @@ static ALWAYS_INLINE enum s2_fault_result resolve(struct vcpu *v, const struct s
     c->in_fault = true;
     result = s2_fault(&v->vm->s2, &v->port, f->ipa, f->write, mmio, &queued);
     if (result == S2_WAIT || result == S2_BUSY)
-        result = wait(v, f, result, mmio);
+        result = wait(v, f, result, interruptible, mmio);
     c->in_fault = false;
     v->stats->shared_locks = c->locks_in_fault;
     if (result == S2_RESUME) {
@@ -104,7 +123,7 @@ bool abort_populate(struct vcpu *v, ipa_t at, bool write)
 {
     struct s2_fault f = {.ipa = at, .ipa_valid = true, .write = write};
     uint32_t mmio;
-    enum s2_fault_result result = resolve(v, &f, &mmio);
+    enum s2_fault_result result = resolve(v, &f, false, &mmio);
 
     if (result == S2_NO_MEMORY)
         out_of_memory(v);
@@ -132,7 +151,7 @@ static NOINLINE void ram_abort(struct vcpu *v, uint64_t esr)
         nowhere(v, esr);
         return;
     }
-    switch (resolve(v, &f, &mmio)) {
+    switch (resolve(v, &f, true, &mmio)) {
     case S2_NOWHERE:
     case S2_MMIO: /* there is none among RAM */
         nowhere(v, esr);

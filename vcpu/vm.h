@@ -49,6 +49,7 @@ struct vcpu {
     uint64_t context;           /* and what it finds in x0 */
     struct s2_port port;        /* its way to the helper: request ring and ready frames */
     bool gone;                  /* own core only: its guest has ended, and it has left it */
+    uint64_t interrupted;       /* the same: where it was when an interrupt of its own ended a wait for a page; or 0 */
 };
 
 /* What a guest's vCPUs look at before they return to it. */

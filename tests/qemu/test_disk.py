@@ -59,6 +59,17 @@ def test_a_slow_drive(mw, image, drive, cpus):
 
 
 @pytest.mark.racy
+@pytest.mark.parametrize("more", [[], ["--machine", "virt-gicv2"], ["--resident", "12M"]], ids=["gicv3", "gicv2", "resident"])
+def test_ticks_while_it_waits(mw, image, drive, more):
+    """An interrupt that the guest can take where it stands does not wait with it for a page."""
+    url = drive("--filter=delay", "file", image("ticks", ramdisk(2000)), "rdelay=30ms")
+    done = mw("run", "--disk", url, *FROM_DISK, *more, "--no-read-ahead", "--append", "")
+    passed(done, "ticks are taken while an access waits", "none with interrupts masked, and the page comes", "nor with the priority mask closed",
+           "nor one that is disabled", "and again while they are open")
+    assert done.stats["guests"][0]["interrupted_waits"] >= 8
+
+
+@pytest.mark.racy
 def test_again_in_every_life(mw, image, drive):
     """A guest that resets with reads under way waits for them, and for nothing else."""
     data = ramdisk(100)
