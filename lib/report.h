@@ -98,7 +98,7 @@ struct report_vcpu {
     } given_back;                     /* by this vCPU */
     uint64_t rejuvenated;             /* access flag faults: pages touched that had not been for a while */
     _Atomic uint64_t ahead_hits;      /* of those, pages that were brought before anyone asked; the helper reads it */
-    uint64_t faults_interrupted; /* waits for a page that ended for an interrupt of the guest's own */
+    uint64_t faults_interrupted;      /* waits for a page that ended for an interrupt of the guest's own */
     uint64_t wait_log2[REPORT_WAITS]; /* waits for pages that took 2^n to 2^(n+1) ns; the last: or longer */
 } __attribute__((aligned(CACHE_LINE)));
 

@@ -5,6 +5,9 @@
 #include "lib/arch.h"
 #include "lib/log.h"
 
+#define LOOKS 16         /* between two YIELDs, which are not for nothing: an emulator takes its lock for each */
+#define POLL_NS 1500000u /* with reads on their way, before it sleeps: drives that take longer interrupt it */
+
 struct helper helpers[MAX_CORES];
 uint32_t helper_count;
 
@@ -391,6 +394,24 @@ static void sleep(struct helper *h)
     }
 }
 
+/*
+ * While reads are on their way the next one is often a moment away: to sleep and be woken by it takes longer than that, twice
+ * over, and so does being woken by who asks for the next page. True: it has done a step.
+ */
+static bool look_for_a_while(struct helper *h)
+{
+    ticks_t from = counter_ticks();
+
+    while (h->pop.pending && ticks_ns(counter_ticks().v - from.v) < POLL_NS) {
+        for (int i = 0; i < LOOKS; i++) {
+            if (helper_step(h))
+                return true;
+        }
+        cpu_relax();
+    }
+    return false;
+}
+
 void helper_run(struct helper *h)
 {
     if (h->io)
@@ -401,6 +422,7 @@ void helper_run(struct helper *h)
         while (helper_step(h))
             ;
         h->pop.stats->busy_ns += ticks_ns(counter_ticks().v - from.v);
-        sleep(h);
+        if (!look_for_a_while(h))
+            sleep(h);
     }
 }

@@ -10,7 +10,8 @@
 #include "vcpu/power.h"
 #include "vcpu/stolen.h"
 
-#define SPINS 512    /* looks before going to sleep: about what going to sleep costs */
+#define SPINS 16     /* looks before going to sleep: about what going to sleep costs */
+#define LOOKS 16     /* between two YIELDs: an emulator takes its lock for each */
 #define ROOM_MS 100u /* between two looks at how long a guest has waited for room */
 
 /*
@@ -74,7 +75,8 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
             break;
         }
         if (looks < SPINS || result == S2_BUSY) {
-            cpu_relax();
+            if (looks % LOOKS == 0)
+                cpu_relax();
         } else if (s2_wait_signal(s, f->ipa)) {
             if (s->paging && atomic_load_explicit(&s->paging->starving, memory_order_relaxed))
                 wait_for_room(v, &since);

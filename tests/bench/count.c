@@ -2,8 +2,7 @@
 /*
  * A TCG plugin: how often each instruction of a range was executed. Instructions are counted where they stand, so the
  * figures are exact whatever the other cores do. Arguments: lo=, hi= (virtual addresses), out= (a file for lines of
- * `address count`, both as numbers). With cores=on each core's are summed up instead: lines of `core all idle`, where idle
- * are those between one YIELD and the next, which is how a core looks again and again for what has not come yet.
+ * `address count`, both as numbers). With cores=on there is also a line of `core all 0` for each core.
  *
  * Debian ships QEMU with plugins enabled and without their header, so what is used of it is declared here (QEMU's
  * docs/devel/tcg-plugins.rst and include/qemu/qemu-plugin.h, version 1 of the interface).
@@ -29,7 +28,6 @@ enum qemu_plugin_cb_flags { QEMU_PLUGIN_CB_NO_REGS };
 typedef void (*exec_cb)(unsigned int vcpu, void *data);
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, exec_cb cb, enum qemu_plugin_cb_flags flags,
                                             void *data);
-const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
 void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, atexit_cb cb, void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t index);
@@ -42,29 +40,14 @@ static uint64_t *counts; /* one for each word of [lo, hi) */
 static const char *out;
 
 #define CORES 64
-#define YIELD 0xd503203fu
-#define ERET 0xd69f03e0u
 
 static bool cores; /* cores=on */
-static struct {
-    uint64_t all, idle, since; /* instructions; those since the last YIELD, if there was one */
-    bool looking;
-} core[CORES];
+static uint64_t core[CORES];
 
 static void executed(unsigned int vcpu, void *data)
 {
-    const uintptr_t insn = (uintptr_t)data;
-
-    core[vcpu].all++;
-    core[vcpu].since++;
-    if (insn == YIELD) {
-        if (core[vcpu].looking)
-            core[vcpu].idle += core[vcpu].since;
-        core[vcpu].since = 0;
-        core[vcpu].looking = true;
-    } else if (insn == ERET) {
-        core[vcpu].looking = false;
-    }
+    core[vcpu]++;
+    ++*(uint64_t *)data;
 }
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
@@ -76,14 +59,10 @@ static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 
         if (at < lo || at >= hi)
             continue;
-        if (cores) {
-            uint32_t word;
-
-            memcpy(&word, qemu_plugin_insn_data(insn), sizeof(word));
-            qemu_plugin_register_vcpu_insn_exec_cb(insn, executed, QEMU_PLUGIN_CB_NO_REGS, (void *)(uintptr_t)word);
-        } else {
+        if (cores)
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, executed, QEMU_PLUGIN_CB_NO_REGS, &counts[(at - lo) / 4]);
+        else
             qemu_plugin_register_vcpu_insn_exec_inline(insn, QEMU_PLUGIN_INLINE_ADD_U64, &counts[(at - lo) / 4], 1);
-        }
     }
 }
 
@@ -97,8 +76,8 @@ static void finished(qemu_plugin_id_t id, void *data)
         return;
     }
     for (unsigned i = 0; cores && i < CORES; i++)
-        if (core[i].all)
-            fprintf(f, "%u %" PRIu64 " %" PRIu64 "\n", i, core[i].all, core[i].idle);
+        if (core[i])
+            fprintf(f, "%u %" PRIu64 " 0\n", i, core[i]);
     for (uint64_t at = lo; at < hi; at += 4)
         if (counts[(at - lo) / 4])
             fprintf(f, "%" PRIu64 " %" PRIu64 "\n", at, counts[(at - lo) / 4]);

@@ -37,6 +37,9 @@ def counts(folder, arguments):
 
 
 def cores(folder, arguments):
-    """{core: instructions} but for those of looking again and again."""
-    _, rows = run(folder, arguments, "cores=on")
-    return {core: total - idle for core, total, idle in rows}
+    """({core: instructions}, {function: calls}): all of a core's, those of looking again and again included."""
+    base, rows = run(folder, arguments, "cores=on")
+    at = {row[0] - base: row[1] for row in rows if len(row) == 2}
+    names = subprocess.run(["nm", str(BUILD / "meanwhile.elf")], capture_output=True, text=True, check=True).stdout
+    entries = {line.split()[2]: int(line.split()[0], 16) for line in names.splitlines() if " t " in line or " T " in line}
+    return {row[0]: row[1] for row in rows if len(row) == 3}, {name: at[where] for name, where in entries.items() if where in at}

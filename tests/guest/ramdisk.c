@@ -44,6 +44,8 @@ static void in_order(void)
         (void)*(volatile uint8_t *)at;
     say("ramdisk: %lu pages in order in %lu us\n", (disk.end - disk.base) / PAGE,
         (now() - from) * 1000000 / read_sysreg(cntfrq_el0));
+    if (now() < ticks_of_us(boot_argument("until-ms", 0) * 1000))
+        psci(PSCI_SYSTEM_RESET, 0, 0, 0);
 }
 
 static void load(void *at)

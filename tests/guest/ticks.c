@@ -65,10 +65,12 @@ void guest_main(void)
 
     irq_enable();
     taken = touch(4, &us);
-    check(taken >= 4 && most >= 2, "ticks are taken while an access waits", "%u in 4 accesses, the longest of %lu us", taken, us);
+    check(taken >= 4 && most >= 2, "ticks are taken while an access waits", "%u in 4 accesses, the longest of %lu us",
+          taken, us);
     irq_disable();
     taken = touch(3, &us);
-    check(taken == 0 && us > 2 * TICK_US, "none with interrupts masked, and the page comes", "%u, the longest of %lu us", taken, us);
+    check(taken == 0 && us > 2 * TICK_US, "none with interrupts masked, and the page comes",
+          "%u, the longest of %lu us", taken, us);
     gic_mask(0);
     irq_enable();
     taken = touch(3, &us);
