@@ -71,7 +71,8 @@ void paging_starve(struct paging *g, uint32_t number)
         requests[g->starved_at].next = number;
     g->starved_at = number;
     g->stats->starved++;
-    atomic_store_explicit(&g->starving, true, memory_order_relaxed);
+    if (!atomic_load_explicit(&g->starving, memory_order_relaxed))
+        atomic_store_explicit(&g->starving, counter_ticks().v, memory_order_relaxed);
 }
 
 uint32_t paging_fed(struct paging *g)
@@ -83,7 +84,8 @@ uint32_t paging_fed(struct paging *g)
     if (g->stats->resident >= g->limit && !atomic_load_explicit(&g->s->frozen, memory_order_acquire))
         return NO_REQUEST;
     g->starved = requests[number].next;
-    atomic_store_explicit(&g->starving, g->starved != NO_REQUEST, memory_order_relaxed);
+    if (g->starved == NO_REQUEST)
+        atomic_store_explicit(&g->starving, 0, memory_order_relaxed);
     return number;
 }
 

@@ -16,17 +16,18 @@
 
 /*
  * Its guest has used up its frames, and its cold pages have nowhere to go. Nothing is lost, and others go on; but one that has
- * waited for as long as was configured is paused, and said to be. `*since` is when that began.
+ * waited for as long as was configured is paused, and said to be. The time counts from the first request that found no room, for
+ * interrupts of the guest's own may end each single wait; and anew when it was paused.
  */
-static NOINLINE void wait_for_room(struct vcpu *v, ticks_t *since)
+static NOINLINE void wait_for_room(struct vcpu *v, uint64_t since)
 {
     struct vm *vm = v->vm;
+    uint64_t now = counter_ticks().v;
 
     irq_alarm(ROOM_MS);
-    if (!vm->paging.pause_ticks || counter_ticks().v - since->v < vm->paging.pause_ticks)
+    if (!vm->paging.pause_ticks || now - since < vm->paging.pause_ticks)
         return;
-    *since = counter_ticks();
-    if (!vm_pause_once(vm))
+    if (!atomic_compare_exchange_strong(&vm->paging.starving, &since, now) || !vm_pause_once(vm))
         return;
     vm->stats->paging.pauses++;
     log_line("%s: paused: its %lu MiB are full, and so is where its cold pages could go", vm->name,
@@ -60,7 +61,7 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
 {
     struct s2 *s = &v->vm->s2;
     struct core *c = this_core();
-    ticks_t from = counter_ticks(), since = from;
+    ticks_t from = counter_ticks();
     bool queued = true, slept = false;
     bool before = v->interrupted && v->interrupted == sysreg_read(elr_el2) && vgic_pending(v);
     uint64_t ns;
@@ -78,9 +79,11 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
             if (looks % LOOKS == 0)
                 cpu_relax();
         } else if (s2_wait_signal(s, f->ipa)) {
-            if (s->paging && atomic_load_explicit(&s->paging->starving, memory_order_relaxed))
-                wait_for_room(v, &since);
-            c->in_fault = false; /* whose interrupt it is, is not the fault's business */
+            uint64_t since = s->paging ? atomic_load_explicit(&s->paging->starving, memory_order_relaxed) : 0;
+
+            c->in_fault = false; /* whose interrupt it is, or what is said of a guest, is not the fault's business */
+            if (since)
+                wait_for_room(v, since);
             irq_wait(v);
             c->in_fault = true;
             slept = true;

@@ -6,7 +6,7 @@
  *
  * Pages are zeroes, one word all over, half of them noise, or all of them, unless `kind=` says that all are of one kind: what is
  * stored of them differs. With `reads-ms=` all CPUs then read at random for so long, a word at a time, and their number is
- * printed; with `ms=` it goes on for that long instead of `rounds=`; with `passes=` CPU 0 reads a word of each page in their order, so many times.
+ * printed; with `ms=` it goes on for that long instead of `rounds=`; with `tick-us=` CPU 0 has a tick; with `passes=` CPU 0 reads a word of each page in their order, so many times.
  */
 #include "tests/guest/lib/guest.h"
 
@@ -98,12 +98,27 @@ static void work(void *arg)
     k->done = true;
 }
 
+static uint64_t tick_us;
+
+static void tick(unsigned intid)
+{
+    if (intid == PPI_VTIMER)
+        vtimer_arm(tick_us);
+}
+
 void guest_main(void)
 {
     struct range ram = free_ram();
     uint64_t looked = 0, wrong = 0, reads = 0;
     gic_init();
     mmu_on();
+    tick_us = boot_argument("tick-us", 0);
+    if (tick_us) {
+        irq_hook[0] = tick;
+        gic_enable(PPI_VTIMER);
+        vtimer_arm(tick_us);
+        irq_enable();
+    }
     while (cpus < MAX_CPUS && cpu_exists(cpus))
         cpus++;
     words = PAGE / 8 / cpus;

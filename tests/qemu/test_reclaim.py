@@ -174,11 +174,12 @@ def test_a_long_time_at_twice_the_machine(mw, guest_image, tmp_path, seconds):
 
 
 @pytest.mark.racy
-def test_paused_when_full(mw, guest_image, tmp_path):
-    """Its noise has nowhere to go: it waits, is paused with a message, and the other guest goes on."""
+@pytest.mark.parametrize("tick", [0, 4000], ids=["", "ticking"])
+def test_paused_when_full(mw, guest_image, tmp_path, tick):
+    """Its noise has nowhere to go: it waits, is paused with a message, and the other guest goes on. Ticks end its waits, but not that."""
     toml = tmp_path / "two.toml"
     toml.write_text("[machine]\nstore = '2M'\npause-after = 1\n"
-                    f"[[guest]]\nname = 'big'\nkernel = '{guest_image('churn')}'\nmemory = '64M'\nresident = '4M'\nappend = 'writes=100'\n"
+                    f"[[guest]]\nname = 'big'\nkernel = '{guest_image('churn')}'\nmemory = '64M'\nresident = '4M'\nappend = 'writes=100 tick-us={tick}'\n"
                     f"[[guest]]\nname = 'other'\nkernel = '{guest_image('promote')}'\ncpus = 2\nappend = 'ms=4000'\nmemory = '64M'\n")
     done = mw("run", "--config", toml, timeout=12)
     assert done.code == 124, done.stdout
