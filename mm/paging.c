@@ -9,6 +9,7 @@
 #include "mm/transition.h"
 
 #define BATCH 32u  /* pages that leave together */
+#define IN_A_ROW 8 /* batches, for a page that somebody waits for */
 #define LOOK 2048u /* pages that the hand passes at the most for them */
 
 struct victim {
@@ -84,8 +85,7 @@ uint32_t paging_fed(struct paging *g)
     if (g->stats->resident >= g->limit && !atomic_load_explicit(&g->s->frozen, memory_order_acquire))
         return NO_REQUEST;
     g->starved = requests[number].next;
-    if (g->starved == NO_REQUEST)
-        atomic_store_explicit(&g->starving, 0, memory_order_relaxed);
+    atomic_store_explicit(&g->starving, g->starved == NO_REQUEST ? 0 : counter_ticks().v, memory_order_relaxed);
     return number;
 }
 
@@ -280,7 +280,8 @@ static bool evict(struct paging *g, struct populator *p)
 
 void paging_make_room(struct paging *g, struct populator *p)
 {
-    while (g->stats->resident >= g->limit && evict(g, p))
+    /* Whoever else waits for this helper does not wait for a guest that has nothing cold: reclaim goes on between others. */
+    for (int batches = 0; batches < IN_A_ROW && g->stats->resident >= g->limit && evict(g, p); batches++)
         ;
 }
 

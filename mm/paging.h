@@ -30,7 +30,7 @@ struct paging {
     uint64_t room_then;           /* backing_room_made when that was given up */
     bool stuck;                   /* it was, and nothing has changed since */
     uint32_t starved, starved_at; /* requests that wait for a frame: the first and the last, NO_REQUEST: none */
-    _Atomic uint64_t starving;    /* since when there are some, in ticks; 0: there are none. Anyone reads */
+    _Atomic uint64_t starving;    /* since when none of them was served, in ticks; 0: there are none. Anyone reads */
     _Atomic bool evicting;        /* descriptors are BUSY in our name (mm/release.c waits) */
     struct ahead ahead;
     struct report_paging *stats;

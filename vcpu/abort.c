@@ -16,7 +16,7 @@
 
 /*
  * Its guest has used up its frames, and its cold pages have nowhere to go. Nothing is lost, and others go on; but one that has
- * waited for as long as was configured is paused, and said to be. The time counts from the first request that found no room, for
+ * waited for as long as was configured is paused, and said to be. The time counts from when a request last found room, for
  * interrupts of the guest's own may end each single wait; and anew when it was paused.
  */
 static NOINLINE void wait_for_room(struct vcpu *v, uint64_t since)
