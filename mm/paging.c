@@ -107,7 +107,7 @@ static void drop_place(_Atomic uint64_t *slot, uint64_t d)
 }
 
 /* The hand passes a page. True: it goes. */
-static bool pass(const struct paging *g, _Atomic uint64_t *slot, uint64_t *desc, bool *aged)
+static bool pass(struct paging *g, _Atomic uint64_t *slot, uint64_t *desc)
 {
     uint64_t d = atomic_load_explicit(slot, memory_order_acquire);
     bool in_need = g->passed > 3 * (g->s->ram_size >> PAGE_SHIFT); /* nothing grows old: all of it is in use */
@@ -118,7 +118,7 @@ static bool pass(const struct paging *g, _Atomic uint64_t *slot, uint64_t *desc,
     if (desc_young(d) && !in_need) {
         drop_place(slot, d);
         d = atomic_load_explicit(slot, memory_order_relaxed);
-        *aged |= desc_kind(d, 3) == DESC_PRESENT && s2_age(slot, d, d & ~DESC_AF);
+        g->aged |= desc_kind(d, 3) == DESC_PRESENT && s2_age(slot, d, d & ~DESC_AF);
         return false;
     }
     if (!(d & DESC_OLD) && !in_need) {
@@ -129,7 +129,7 @@ static bool pass(const struct paging *g, _Atomic uint64_t *slot, uint64_t *desc,
 }
 
 /* From the hand on to the end of its 2 MiB. Returns how many pages it has passed. */
-static uint64_t pass_table(struct paging *g, struct victim *v, uint32_t *n, bool *aged)
+static uint64_t pass_table(struct paging *g, struct victim *v, uint32_t *n)
 {
     struct s2_entry e = s2_walk_block(g->s, ipa_add(g->s->ram_base, g->hand));
     uint64_t from = (g->hand >> PAGE_SHIFT) % S2_ENTRIES, i = from;
@@ -139,13 +139,25 @@ static uint64_t pass_table(struct paging *g, struct victim *v, uint32_t *n, bool
         return S2_ENTRIES - from;
     for (table = pa_ptr(desc_pa(e.desc)); i < S2_ENTRIES && *n < BATCH; i++) {
         v[*n].slot = &table[i];
-        *n += pass(g, &table[i], &v[*n].desc, aged);
+        *n += pass(g, &table[i], &v[*n].desc);
     }
     return i - from;
 }
 
+/*
+ * What TLBs hold of pages that have lost their access flag goes once in a round of the hand: then each later touch is seen. And so a
+ * page that the hand finds without its flag is in no TLB, since it has lost it in an earlier round, and entries without it are
+ * not cached (D8.17): that page needs no maintenance of its own.
+ */
+static void forget(struct paging *g)
+{
+    s2_forget_all(g->s);
+    g->stats->rounds++;
+    g->aged = false;
+}
+
 /* Pages to evict, BUSY all of them. */
-static uint32_t gather(struct paging *g, struct victim *v, bool *aged)
+static uint32_t gather(struct paging *g, struct victim *v)
 {
     uint64_t looked = 0;
     uint32_t n = 0;
@@ -154,12 +166,15 @@ static uint32_t gather(struct paging *g, struct victim *v, bool *aged)
         uint64_t pages;
 
         epoch_enter();
-        pages = pass_table(g, v, &n, aged);
+        pages = pass_table(g, v, &n);
         epoch_leave();
         looked += pages;
         g->hand += pages << PAGE_SHIFT;
-        if (g->hand >= g->s->ram_size)
+        if (g->hand >= g->s->ram_size) {
             g->hand = 0;
+            if (g->aged)
+                forget(g);
+        }
     }
     g->passed = n ? 0 : g->passed + looked;
     g->fruitless += looked;
@@ -255,17 +270,17 @@ static void took_none(struct paging *g, bool full)
 static bool evict(struct paging *g, struct populator *p)
 {
     struct victim v[BATCH];
-    bool aged = false, full = false;
+    bool full = false, young = false;
     uint32_t n, left = 0;
 
     if (is_stuck(g) || !may_evict(g))
         return false;
     g->stuck = false;
-    n = gather(g, v, &aged);
-    if (n || aged) {
-        s2_forget_all(g->s);
-        g->stats->rounds++;
-    }
+    n = gather(g, v);
+    for (uint32_t i = 0; i < n; i++)
+        young = young || desc_young(v[i].desc);
+    if (young) /* all is in use, and some of it goes all the same */
+        forget(g);
     if (n)
         epoch_wait();
     for (uint32_t i = 0; i < n; i++)

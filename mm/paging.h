@@ -8,8 +8,8 @@
  *
  * Helper 0 keeps a few frames below the limit free. It goes round through the guest's RAM with a clock's hand: a page whose
  * access flag is set loses it, one that has not been touched until the hand comes again is old, and the next time it goes.
- * Those that go become BUSY together, share one round of TLB maintenance, and then leave one by one (mm/backing.h). A vCPU that
- * touches one meanwhile says so in the descriptor, and has it back.
+ * TLBs forget the guest once in a round of the hand, so what has no access flag in the next is in none. Pages that go become BUSY
+ * together, and leave one by one (mm/backing.h). A vCPU that touches one meanwhile says so in the descriptor, and has it back.
  *
  * What is not said to be another's is helper 0's.
  */
@@ -28,6 +28,7 @@ struct paging {
     uint64_t passed;              /* pages it has passed since it last found one to take away */
     uint64_t fruitless;           /* pages it has passed, and those taken away found no place */
     uint64_t room_then;           /* backing_room_made when that was given up */
+    bool aged;                    /* access flags were cleared since TLBs last forgot the guest */
     bool stuck;                   /* it was, and nothing has changed since */
     uint32_t starved, starved_at; /* requests that wait for a frame: the first and the last, NO_REQUEST: none */
     _Atomic uint64_t starving;    /* since when none of them was served, in ticks; 0: there are none. Anyone reads */
