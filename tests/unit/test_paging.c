@@ -303,20 +303,29 @@ static void write_noise(uint64_t n)
         page[i] = flat[n * PAGE_SIZE + i] = (uint8_t)random64(&r);
 }
 
-/* Who asks for one page too many waits, and has it when another was given back. Nothing is lost meanwhile. */
-static void all_is_full(void **state)
+/* From page `first` on, until the guest holds all that it may and has none ready. Returns how many pages that took. */
+static uint64_t fill_with_noise(uint64_t first)
 {
-    uint64_t first = 3 * BLOCK_PAGES, n = 0;
-    bool queued = false;
+    uint64_t n = 0;
 
-    (void)state;
-    r = seed(2);
-    world_with(1, 0, true);
     while (world.paging.stats->resident < LIMIT || ring_count(&world.port[0].pages)) {
         if (n < BLOCK_PAGES)
             write_noise(first + n++);
         world_settle();
     }
+    return n;
+}
+
+/* Who asks for one page too many waits, and has it when another was given back. Nothing is lost meanwhile. */
+static void all_is_full(void **state)
+{
+    uint64_t first = 3 * BLOCK_PAGES, n;
+    bool queued = false;
+
+    (void)state;
+    r = seed(2);
+    world_with(1, 0, true);
+    n = fill_with_noise(first);
     CHECK(world_fault(0, RAM + (first + n) * PAGE_SIZE, true, &queued) == S2_WAIT);
     world_settle();
     CHECK(atomic_load(&world.paging.starving) && world.paging.stats->starved == 1);
@@ -344,17 +353,13 @@ static void all_is_full(void **state)
 /* A guest that ends does not wait for a frame. */
 static void starved_and_ending(void **state)
 {
-    uint64_t first = 3 * BLOCK_PAGES, n = 0;
+    uint64_t first = 3 * BLOCK_PAGES, n;
     bool queued = false;
 
     (void)state;
     r = seed(3);
     world_with(0, 0, true);
-    while (world.paging.stats->resident < LIMIT || ring_count(&world.port[0].pages)) {
-        if (n < BLOCK_PAGES)
-            write_noise(first + n++);
-        world_settle();
-    }
+    n = fill_with_noise(first);
     CHECK(world_fault(0, RAM + (first + n) * PAGE_SIZE, true, &queued) == S2_WAIT);
     world_settle();
     CHECK(!port_idle(&world.port[0]));
