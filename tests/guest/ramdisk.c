@@ -14,16 +14,6 @@ static uint64_t bad; /* the page's address; 0: none */
 static unsigned cpus;
 static volatile uint64_t done[MAX_CPUS]; /* bytes that are not zero where a page begins: the loads must happen */
 
-static uint64_t chosen(const char *name)
-{
-    uint32_t size = 0;
-    const uint8_t *p = fdt_property("chosen", name, &size);
-    uint64_t v = 0;
-    for (uint32_t i = 0; p && i < size && i < 8; i++)
-        v = v << 8 | p[i];
-    return v;
-}
-
 /* This CPU's share of the pages, from far apart to near. */
 static void touch(void *arg)
 {
@@ -83,7 +73,7 @@ static uint32_t crc32(uint64_t at, uint64_t end)
 void guest_main(void)
 {
     uint64_t behind = 0;
-    disk = (struct range){chosen("linux,initrd-start"), chosen("linux,initrd-end")};
+    disk = ramdisk_range();
     if (!check(disk.base % PAGE == 0 && disk.base < disk.end, "a RAM disk", "%lx-%lx", disk.base, disk.end))
         return;
     mmu_on();

@@ -13,16 +13,6 @@ static uint64_t next; /* page to touch */
 static volatile unsigned ticks;
 static unsigned most; /* ticks during one access */
 
-static uint64_t chosen(const char *name)
-{
-    uint32_t size = 0;
-    const uint8_t *p = fdt_property("chosen", name, &size);
-    uint64_t v = 0;
-    for (uint32_t i = 0; p && i < size && i < 8; i++)
-        v = v << 8 | p[i];
-    return v;
-}
-
 static void tick(unsigned intid)
 {
     if (intid != PPI_VTIMER)
@@ -55,7 +45,7 @@ void guest_main(void)
 {
     uint64_t us;
     unsigned taken;
-    disk = (struct range){chosen("linux,initrd-start"), chosen("linux,initrd-end")};
+    disk = ramdisk_range();
     next = disk.base;
     gic_init();
     mmu_on();

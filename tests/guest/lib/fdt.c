@@ -149,3 +149,18 @@ uint64_t boot_argument(const char *name, uint64_t otherwise)
     }
     return otherwise;
 }
+
+static uint64_t chosen(const char *name)
+{
+    uint32_t size = 0;
+    const uint8_t *p = fdt_property("chosen", name, &size);
+    uint64_t v = 0;
+    for (uint32_t i = 0; p && i < size && i < 8; i++)
+        v = v << 8 | p[i];
+    return v;
+}
+
+struct range ramdisk_range(void)
+{
+    return (struct range){chosen("linux,initrd-start"), chosen("linux,initrd-end")};
+}

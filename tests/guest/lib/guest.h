@@ -273,6 +273,7 @@ struct range {
 extern uint64_t dtb_address;
 const void *fdt_property(const char *node, const char *property, uint32_t *size); /* nodes of depth 1, unit ignored */
 struct range dtb_range(void);
+struct range ramdisk_range(void); /* base 0: there is none */
 struct range ram_range(void);
 struct range free_ram(void);     /* the larger stretch beside image and DTB, 2 MiB aligned */
 bool ram_is_free(uint64_t page); /* the 4 KiB there belong to neither image, DTB nor QEMU's boot stub */
