@@ -116,6 +116,9 @@
 #define CNTHCTL_EL1PCTEN BIT(0)
 #define CNTHCTL_EL1PCEN BIT(1)
 
+/* ISR_EL1 (D19.2.66): pending, of this core's physical interrupts while at EL2 */
+#define ISR_I BIT(7)
+
 /* CNTHP_CTL_EL2 (D19.12.14) */
 #define CNT_CTL_ENABLE BIT(0)
 #define CNT_CTL_IMASK BIT(1)

@@ -10,7 +10,7 @@
 #include "vcpu/power.h"
 #include "vcpu/stolen.h"
 
-#define SPINS 16     /* looks before going to sleep: about what going to sleep costs */
+#define SPINS 4      /* looks before going to sleep: about what going to sleep costs */
 #define LOOKS 16     /* between two YIELDs: an emulator takes its lock for each */
 #define ROOM_MS 100u /* between two looks at how long a guest has waited for room */
 
