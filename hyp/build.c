@@ -219,7 +219,7 @@ const char *build_guest(struct vm *vm, const struct guest_config *c, const struc
     vm->no_reboot = c->no_reboot;
     if (c->resident) {
         paging_init(&vm->paging, &vm->s2, c->resident >> PAGE_SHIFT, &vm->stats->paging);
-        ahead_init(&vm->paging.ahead, m->config.no_read_ahead);
+        ahead_init(&vm->paging.ahead, vm->paging.limit, m->config.no_read_ahead);
         vm->paging.pause_ticks = counter_hz() * m->config.pause_after;
     }
     vm->first_helper = guest_on_disk(c) || c->resident;

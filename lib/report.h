@@ -54,7 +54,7 @@ struct report_paging {
     } brought;
     struct {
         uint64_t pages;  /* brought before anyone asked */
-        uint64_t missed; /* and evicted without having been touched */
+        uint64_t missed; /* and evicted or freed without having been touched */
         uint64_t window; /* pages, at the moment */
     } ahead;
     uint64_t starved; /* requests that found no room and had to wait */

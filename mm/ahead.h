@@ -4,8 +4,10 @@
  * that follow it in its RAM are brought too, if it pays.
  *
  * A page brought so has its access flag clear, so the first touch of it is seen. The window, pages behind each request, follows
- * from what was touched: it doubles when most were, and halves down to nothing when few were. With a window of nothing it tries
- * again now and then.
+ * from what became of them: it doubles when three of four were touched, and halves down to nothing when less than half were: as many
+ * are touched of pages that are brought at random, for they are as good as those that leave for them, and cost reads. What
+ * is present and neither yet says nothing, and has a bound: so a guest whose pages are touched late, but are touched, has its
+ * window, and pages that nobody wants take no more room than that. With a window of nothing it tries again now and then.
  */
 #pragma once
 
@@ -13,19 +15,28 @@
 
 #define AHEAD_MOST 16u
 
+/* What became of the pages that were brought ahead, all told. */
+struct ahead_counts {
+    uint64_t hits;   /* touched */
+    uint64_t missed; /* evicted, or freed, before that */
+};
+
 struct ahead {
     bool off;        /* as the configuration says */
     uint32_t window; /* pages behind each request */
     uint64_t at;     /* offset in RAM of the page that is next */
     uint32_t left;   /* pages of the window that are to come */
     uint32_t idle;   /* requests without read-ahead since the window closed */
-    uint64_t brought, judged_at, hits_then;
+    uint64_t most;   /* pages that are neither touched nor evicted yet */
+    uint64_t brought;
+    struct ahead_counts judged;
 };
 
-void ahead_init(struct ahead *a, bool off);
+/* For a guest that may hold `limit` pages. */
+void ahead_init(struct ahead *a, uint64_t limit, bool off);
 
-/* Somebody asked for the page at `offset`. `hits`: pages brought ahead that were touched, all told. */
-void ahead_asked(struct ahead *a, uint64_t offset, uint64_t hits);
+/* Somebody asked for the page at `offset`. */
+void ahead_asked(struct ahead *a, uint64_t offset, struct ahead_counts now);
 
 /* The next page to bring, if there is one. */
 static inline bool ahead_next(struct ahead *a, uint64_t *offset)

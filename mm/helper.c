@@ -5,7 +5,7 @@
 #include "lib/arch.h"
 #include "lib/log.h"
 
-#define LOOKS 16         /* between two YIELDs, which are not for nothing: an emulator takes its lock for each */
+#define LOOKS 128 /* between two looks at the time, which are not for nothing: an emulator takes its lock for each */
 #define POLL_NS 1500000u /* with reads on their way, before it sleeps: drives that take longer interrupt it */
 
 struct helper helpers[MAX_CORES];
@@ -39,16 +39,16 @@ static void sweep_from(struct helper *h, const struct s2_request *r)
     h->swept = h->rests = false;
 }
 
-/* Pages of this guest that were brought ahead and touched. */
-static uint64_t ahead_hits(const struct helper *h, const struct paging *g)
+/* What became of this guest's pages that were brought ahead. */
+static struct ahead_counts ahead_counts(const struct helper *h, const struct paging *g)
 {
-    uint64_t hits = 0;
+    struct ahead_counts n = {.missed = g->stats->ahead.missed};
 
     for (uint32_t i = 0; i < h->port_count; i++) {
         if (h->ports[i]->paging == g)
-            hits += atomic_load_explicit(&h->ports[i]->stats->ahead_hits, memory_order_relaxed);
+            n.hits += atomic_load_explicit(&h->ports[i]->stats->ahead_hits, memory_order_relaxed);
     }
-    return hits;
+    return n;
 }
 
 /* What comes after the page that was asked for: by the sweep, or by the read-ahead of a guest with a limit. */
@@ -62,7 +62,7 @@ static void go_on_from(struct helper *h, const struct s2_request *r)
     }
     if (r->old == 0)
         return;
-    ahead_asked(&g->ahead, r->ipa.v - r->s2->ram_base.v, ahead_hits(h, g));
+    ahead_asked(&g->ahead, r->ipa.v - r->s2->ram_base.v, ahead_counts(h, g));
     g->stats->ahead.window = g->ahead.window;
 }
 
@@ -396,18 +396,19 @@ static void sleep(struct helper *h)
 
 /*
  * While reads are on their way the next one is often a moment away: to sleep and be woken by it takes longer than that, twice
- * over, and so does being woken by who asks for the next page. True: it has done a step.
+ * over, and so does being woken by who asks for the next page. `now`: when it last had something to do. True: it has done a step.
  */
-static bool look_for_a_while(struct helper *h)
+static bool look_for_a_while(struct helper *h, ticks_t now)
 {
-    ticks_t from = counter_ticks();
+    ticks_t from = now;
 
-    while (h->pop.pending && ticks_ns(counter_ticks().v - from.v) < POLL_NS) {
+    while (h->pop.pending && ticks_ns(now.v - from.v) < POLL_NS) {
         for (int i = 0; i < LOOKS; i++) {
             if (helper_step(h))
                 return true;
         }
         cpu_relax();
+        now = counter_ticks();
     }
     return false;
 }
@@ -417,12 +418,13 @@ void helper_run(struct helper *h)
     if (h->io)
         h->io->attach();
     for (;;) {
-        ticks_t from = counter_ticks();
+        ticks_t from = counter_ticks(), now;
 
         while (helper_step(h))
             ;
-        h->pop.stats->busy_ns += ticks_ns(counter_ticks().v - from.v);
-        if (!look_for_a_while(h))
+        now = counter_ticks();
+        h->pop.stats->busy_ns += ticks_ns(now.v - from.v);
+        if (!look_for_a_while(h, now))
             sleep(h);
     }
 }

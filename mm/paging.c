@@ -336,6 +336,7 @@ bool paging_buried(void)
 static void free_page(struct paging *g, struct populator *p, uint64_t d)
 {
     if (desc_kind(d, 3) == DESC_PRESENT) {
+        g->stats->ahead.missed += (d & DESC_AHEAD) != 0;
         backing_drop(atomic_load_explicit(frame_record(desc_pa(d)), memory_order_relaxed));
         paging_give(g, p, desc_pa(d));
     } else {

@@ -29,7 +29,7 @@ static void world_with(uint32_t store_blocks, uint64_t swap_pages, bool read_ahe
     world_make(&(struct world_config){
         .blocks = 24, .vcpus = VCPUS, .helpers = 1, .ram_base = RAM, .ram_size = SIZE, .limit = LIMIT});
     paged_world_make(store_blocks, swap_pages);
-    ahead_init(&world.paging.ahead, !read_ahead);
+    ahead_init(&world.paging.ahead, world.paging.limit, !read_ahead);
     CHECK(s2_set_range(&world.s2, &world.boot, ipa(RAM + IMAGE_AT), align_up(IMAGE_SIZE, PAGE_SIZE),
                        desc_absent((uint32_t)s2_add_source(&world.s2, &src), 0)));
     /* A page of EL2's, below RAM, as the guest's stolen time is. */
@@ -501,37 +501,51 @@ static void cold_pages_go_first(void **state)
     end_of_world();
 }
 
+/* A request, and all that it brings ahead, of which so many of a hundred are touched and the rest evicted. */
+static void ask(struct ahead *a, uint64_t n, uint64_t touched, struct ahead_counts *c)
+{
+    uint64_t offset;
+
+    ahead_asked(a, n * 64 * PAGE_SIZE, *c);
+    while (ahead_next(a, &offset)) {
+        if (a->brought++ * 37 % 100 < touched)
+            c->hits++;
+        else
+            c->missed++;
+    }
+}
+
 static void read_ahead_pays_or_closes(void **state)
 {
+    struct ahead_counts c = {0};
     struct ahead a;
-    uint64_t hits = 0, offset;
+    uint64_t offset, brought;
 
     (void)state;
-    ahead_init(&a, false);
-    for (uint64_t i = 0; i < 100; i++) { /* each page is touched */
-        ahead_asked(&a, i * 64 * PAGE_SIZE, hits);
-        while (ahead_next(&a, &offset)) {
-            a.brought++;
-            hits++;
-        }
-    }
+    ahead_init(&a, 4096, false);
+    for (uint64_t i = 0; i < 100; i++)
+        ask(&a, i, 90, &c);
     CHECK(a.window == AHEAD_MOST);
-    for (uint64_t i = 0; i < 200 && a.window; i++) { /* none is */
-        ahead_asked(&a, i * 64 * PAGE_SIZE, hits);
+    for (uint64_t i = 0; i < 200; i++) /* neither good nor bad: as it is */
+        ask(&a, i, 60, &c);
+    CHECK(a.window == AHEAD_MOST);
+    for (uint64_t i = 0; i < 200 && a.window; i++)
+        ask(&a, i, 30, &c);
+    CHECK(a.window == 0);
+    for (uint64_t i = 0; i < 2000; i++) /* it notices that they are touched again */
+        ask(&a, i, 100, &c);
+    CHECK(a.window > 0);
+    brought = a.brought;
+    for (uint64_t i = 0; i < 2000;
+         i++) { /* nobody touches them, and nobody evicts them: that says nothing, and has a bound */
+        ahead_asked(&a, i * 64 * PAGE_SIZE, c);
         while (ahead_next(&a, &offset))
             a.brought++;
     }
-    CHECK(a.window == 0);
-    for (uint64_t i = 0; i < 2000; i++) { /* each, again: it notices */
-        ahead_asked(&a, i * 64 * PAGE_SIZE, hits);
-        while (ahead_next(&a, &offset)) {
-            a.brought++;
-            hits++;
-        }
-    }
     CHECK(a.window > 0);
-    ahead_init(&a, true);
-    ahead_asked(&a, 0, 0);
+    CHECK(a.brought - brought >= 1024 && a.brought - brought < 1024 + AHEAD_MOST);
+    ahead_init(&a, 4096, true);
+    ahead_asked(&a, 0, (struct ahead_counts){0});
     CHECK(!ahead_next(&a, &offset));
 }
 

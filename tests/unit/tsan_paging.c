@@ -188,7 +188,7 @@ static void run(uint32_t store_blocks, uint64_t swap_pages)
     world_make(&(struct world_config){
         .blocks = 24, .vcpus = VCPUS, .helpers = 1, .ram_base = RAM, .ram_size = SIZE, .limit = LIMIT});
     paged_world_make(store_blocks, swap_pages);
-    ahead_init(&world.paging.ahead, false);
+    ahead_init(&world.paging.ahead, world.paging.limit, false);
     CHECK(s2_set_range(&world.s2, &world.boot, ipa(RAM + IMAGE_AT), align_up(IMAGE_SIZE, PAGE_SIZE),
                        desc_absent((uint32_t)s2_add_source(&world.s2, &src), 0)));
     accesses = waits = busies = given = 0;
