@@ -28,6 +28,8 @@ struct core {
     _Atomic uint64_t epoch __attribute__((aligned(CACHE_LINE)));
     /* mm/guestmem.h: the frame this core is about to touch on a guest's behalf, 0 if none. */
     _Atomic uint64_t hazard;
+    /* The same: the frame that stays where it is since this core may touch it at any time, 0 if none. */
+    _Atomic uint64_t pin;
     /* lib/spinlock.h counts here what is taken while `in_fault` is set. */
     bool in_fault;
     uint64_t locks_in_fault;

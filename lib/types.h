@@ -89,4 +89,5 @@ static inline pa_t ptr_pa(const volatile void *p)
 #define CACHE_LINE 64
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 /* Data written while EL2 starts and read-only from the moment boot_seal() has run. */
+#define NOINIT __attribute__((section(".noinit.data"))) /* neither in the image nor zeroed at the start */
 #define RO_AFTER_INIT __attribute__((section(".ro_after_init")))

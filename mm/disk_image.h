@@ -17,7 +17,7 @@
 #define DISK_FETCHES (BLOCK_SIZE / DISK_STAGING) /* under way at once, of one disk */
 #define DISK_INDEX_BLOCKS 16u                    /* of 512 index pages each: 10 GiB of files on one disk */
 
-_Static_assert(DISK_FETCHES >= OWN_REQUESTS + PORT_REQUESTS && DISK_FETCHES < DISK_REQUESTS, "the sweep leaves room");
+_Static_assert(DISK_FETCHES >= 2 * OWN_REQUESTS && DISK_FETCHES < DISK_REQUESTS, "the sweep leaves room");
 
 extern const struct source_ops source_disk_ops;
 

@@ -129,16 +129,29 @@ static bool map_zero(struct s2 *s, struct s2_port *port, const struct s2_entry *
     }
 }
 
-/* Asks for the page. The descriptor is IN_FLIGHT in our name, or somebody else changed it, when this returns. */
-static void enqueue(struct s2 *s, struct s2_port *port, const struct s2_entry *e, ipa_t at, bool write)
+/* A request of the port's that is free: most often the one behind that which was used last. */
+static bool find_request(struct s2_port *port, uint32_t *number)
 {
-    uint32_t number = port->first_request;
-    struct s2_request *r;
-
-    while (atomic_load_explicit(&requests[number].busy, memory_order_acquire)) {
-        number = number + 1 < port->first_request + PORT_REQUESTS ? number + 1 : port->first_request;
-        cpu_relax();
+    for (uint32_t i = 0; i < PORT_REQUESTS; i++) {
+        port->turn = port->turn + 1 < PORT_REQUESTS ? port->turn + 1 : 0;
+        *number = port->first_request + port->turn;
+        if (!atomic_load_explicit(&requests[*number].busy, memory_order_acquire))
+            return true;
     }
+    return false;
+}
+
+/*
+ * Asks for the page. The descriptor is IN_FLIGHT in our name, or somebody else changed it, when this returns. False: all
+ * requests are on their way. Not to be waited for here: the helper may wait for this core to leave its epoch.
+ */
+static bool enqueue(struct s2 *s, struct s2_port *port, const struct s2_entry *e, ipa_t at, bool write)
+{
+    struct s2_request *r;
+    uint32_t number;
+
+    if (!find_request(port, &number))
+        return false;
     r = &requests[number];
     r->s2 = s;
     r->slot = e->slot;
@@ -152,17 +165,18 @@ static void enqueue(struct s2 *s, struct s2_port *port, const struct s2_entry *e
     atomic_store_explicit(&r->busy, true, memory_order_relaxed);
     if (!s2_begin(e->slot, e->desc, number)) {
         atomic_store_explicit(&r->busy, false, memory_order_relaxed);
-        return;
+        return true;
     }
     if (!port->helper) {
         epoch_leave();
         if (populate_serve(port->inline_populator, number) == SERVE_NO_MEMORY)
             atomic_store_explicit(&port->failed, true, memory_order_relaxed);
         epoch_enter();
-        return;
+        return true;
     }
-    ring_push(&port->requests, number); /* as large as there are requests: there is room */
+    byte_ring_push(&port->requests, (uint8_t)(number - port->first_request)); /* larger than there are: it has room */
     helper_kick(port->helper);
+    return true;
 }
 
 /* A page that has not been touched for a while. Its access flag is set, and no TLB holds it without (D8.4.5). */
@@ -200,13 +214,13 @@ static bool step(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint3
     case DESC_ABSENT_ZERO:
         if (port->helper && map_zero(s, port, &e, at))
             return e.level == 3 || (e.level == 2 && !s->paging); /* an empty table helps nobody yet */
-        enqueue(s, port, &e, at, write);
-        *queued = *queued || port->helper;
-        return false;
+        /* fall through */
     case DESC_ABSENT:
-        enqueue(s, port, &e, at, write);
         *queued = *queued || port->helper;
-        return false;
+        if (enqueue(s, port, &e, at, write))
+            return false;
+        *result = S2_BUSY;
+        return true;
     case DESC_IN_FLIGHT:
         *result = S2_WAIT;
         *queued = true;
@@ -245,7 +259,25 @@ enum s2_fault_result s2_fault(struct s2 *s, struct s2_port *port, ipa_t at, bool
     return result;
 }
 
-bool s2_wait_signal(struct s2 *s, ipa_t at)
+bool s2_hint(struct s2 *s, struct s2_port *port, ipa_t at)
+{
+    uint32_t unused = 0;
+    bool begun = true;
+    struct s2_entry e;
+
+    for (uint32_t i = 0; i < PORT_REQUESTS; i++)
+        unused += !atomic_load_explicit(&requests[port->first_request + i].busy, memory_order_relaxed);
+    if (unused <= PORT_REQUESTS - ASYNC_FAULTS)
+        return false; /* faults come first */
+    epoch_enter();
+    e = s2_walk(s, at);
+    if (desc_kind(e.desc, e.level) == DESC_ABSENT)
+        begun = enqueue(s, port, &e, at, false);
+    epoch_leave();
+    return begun;
+}
+
+bool s2_wait_ticket(struct s2 *s, ipa_t at, struct s2_ticket *t)
 {
     bool on_its_way = false;
     struct s2_entry e;
@@ -253,13 +285,49 @@ bool s2_wait_signal(struct s2 *s, ipa_t at)
     epoch_enter();
     e = s2_walk(s, at);
     if (desc_kind(e.desc, e.level) == DESC_IN_FLIGHT) {
-        struct s2_request *r = &requests[desc_large(e.desc) % REQUESTS_MAX];
+        struct s2_request *r;
 
+        t->number = (uint32_t)(desc_large(e.desc) % REQUESTS_MAX);
+        r = &requests[t->number];
         atomic_fetch_or_explicit(&r->waiters, BIT(this_core()->id), memory_order_acq_rel);
         /* Our name on the list before the look at the descriptor: pairs with the barrier in wake(). */
         dmb_ish();
+        /* A round that ends before the descriptor is seen is one too many for the ticket: it ends too early, not never. */
+        t->round = atomic_load_explicit(&r->round, memory_order_acquire);
         on_its_way = atomic_load_explicit(e.slot, memory_order_acquire) == e.desc;
     }
     epoch_leave();
     return on_its_way;
+}
+
+bool s2_wait_signal(struct s2 *s, ipa_t at)
+{
+    struct s2_ticket t;
+
+    return s2_wait_ticket(s, at, &t);
+}
+
+bool s2_ticket_ended(const struct s2_ticket *t)
+{
+    struct s2_request *r = &requests[t->number];
+    uint64_t me = BIT(this_core()->id);
+
+    if (atomic_load_explicit(&r->round, memory_order_acquire) != t->round)
+        return true;
+    if (atomic_load_explicit(&r->waiters, memory_order_relaxed) & me)
+        return false;
+    /* It has signalled, and is not over: it waits for a frame. */
+    atomic_fetch_or_explicit(&r->waiters, me, memory_order_acq_rel);
+    dmb_ish(); /* as above */
+    return atomic_load_explicit(&r->round, memory_order_acquire) != t->round;
+}
+
+bool s2_is_unreadable(struct s2 *s, ipa_t at)
+{
+    struct s2_entry e;
+
+    epoch_enter();
+    e = s2_walk(s, at);
+    epoch_leave();
+    return desc_kind(e.desc, e.level) == DESC_ERROR;
 }

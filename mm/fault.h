@@ -10,7 +10,7 @@
 enum s2_fault_result {
     S2_RESUME,    /* the guest may try again: the page is there now, or was already */
     S2_WAIT,      /* somebody is at it: try again after a while, or sleep as s2_wait_signal() says */
-    S2_BUSY,      /* the descriptor is being replaced, which takes microseconds: try again, do not sleep */
+    S2_BUSY,      /* the descriptor is being replaced, or no request is free: try again, do not sleep */
     S2_MMIO,      /* `*mmio` is the kind of device */
     S2_NOWHERE,   /* external abort */
     S2_ERROR,     /* the same: there is a page, but its content cannot be read */
@@ -29,6 +29,26 @@ enum s2_fault_result s2_fault(struct s2 *s, struct s2_port *port, ipa_t at, bool
  * again and again costs nobody a signal.
  */
 WARN_UNUSED bool s2_wait_signal(struct s2 *s, ipa_t at);
+
+/*
+ * Own core: the page will be touched soon. If it has content somewhere, it begins to come. False: it would have to wait, for as
+ * many are on their way as a vCPU may have.
+ */
+WARN_UNUSED bool s2_hint(struct s2 *s, struct s2_port *port, ipa_t at);
+
+/* A request that a page is on its way by, and which of the requests with that number it is. */
+struct s2_ticket {
+    uint32_t number, round;
+};
+
+/* The same for a core that does something else meanwhile: it is signalled once, and then asks whether the ticket has ended. */
+WARN_UNUSED bool s2_wait_ticket(struct s2 *s, ipa_t at, struct s2_ticket *t);
+
+/* The request is over, or nearly: the page is there, or try again. Signals again if it is not. */
+bool s2_ticket_ended(const struct s2_ticket *t);
+
+/* The page is there, and has no content. */
+bool s2_is_unreadable(struct s2 *s, ipa_t at);
 
 /*
  * Where a fault lies. For a permission fault that is not on a stage-1 walk HPFAR_EL2 is UNKNOWN, so the guest's own

@@ -21,11 +21,9 @@ static pa_t address(const struct s2_entry *e, ipa_t at)
     return pa_add(desc_pa(e->desc), at.v & (e->level == 2 ? BLOCK_SIZE - 1 : PAGE_SIZE - 1));
 }
 
-/* The frame behind `at`, held by this core's hazard slot until release(). Writable when `write`. */
-static enum guestmem_result hold(struct s2 *s, ipa_t at, bool write, pa_t *out)
+/* The frame behind `at`, held by `by`, a hazard slot of this core's, until that is 0. Writable when `write`. */
+static enum guestmem_result hold(struct s2 *s, ipa_t at, bool write, _Atomic uint64_t *by, pa_t *out)
 {
-    struct core *c = this_core();
-
     for (;;) {
         struct s2_entry e = s2_walk(s, at);
         enum guestmem_result result = result_of(&e);
@@ -38,12 +36,12 @@ static enum guestmem_result hold(struct s2 *s, ipa_t at, bool write, pa_t *out)
             e.desc |= DESC_S2AP_W;
         }
         *out = address(&e, at);
-        atomic_store_explicit(&c->hazard, align_down(out->v, PAGE_SIZE), memory_order_relaxed);
+        atomic_store_explicit(by, align_down(out->v, PAGE_SIZE), memory_order_relaxed);
         /* The slot before the second look: pairs with the barrier in guestmem_quiesce(). */
         dmb_ish();
         if (atomic_load_explicit(e.slot, memory_order_acquire) == e.desc)
             return GUESTMEM_OK;
-        atomic_store_explicit(&c->hazard, 0, memory_order_release);
+        atomic_store_explicit(by, 0, memory_order_release);
     }
 }
 
@@ -108,7 +106,7 @@ static enum guestmem_result copy(struct s2 *s, ipa_t at, void *buf, size_t bytes
         pa_t frame;
 
         epoch_enter();
-        result = hold(s, at, write, &frame);
+        result = hold(s, at, write, &this_core()->hazard, &frame);
         if (result == GUESTMEM_OK) {
             void *guest = pa_ptr(frame);
 
@@ -139,11 +137,34 @@ enum guestmem_result guestmem_write(struct s2 *s, ipa_t to, const void *from, si
     return copy(s, to, (void *)(uintptr_t)from, bytes, true, cached);
 }
 
+enum guestmem_result guestmem_pin(struct s2 *s, ipa_t page, void **out)
+{
+    enum guestmem_result result;
+    pa_t frame;
+
+    epoch_enter();
+    result = hold(s, page, true, &this_core()->pin, &frame);
+    epoch_leave();
+    if (result == GUESTMEM_OK)
+        *out = pa_ptr(frame);
+    return result;
+}
+
+void guestmem_unpin(void)
+{
+    atomic_store_explicit(&this_core()->pin, 0, memory_order_release);
+}
+
+static bool is_in(const _Atomic uint64_t *slot, pa_t a, uint64_t bytes)
+{
+    uint64_t frame = atomic_load_explicit(slot, memory_order_acquire);
+
+    return frame != 0 && frame - a.v < bytes;
+}
+
 static bool holds(const struct core *c, pa_t a, uint64_t bytes)
 {
-    uint64_t h = atomic_load_explicit(&c->hazard, memory_order_acquire);
-
-    return h != 0 && h - a.v < bytes;
+    return is_in(&c->hazard, a, bytes) || is_in(&c->pin, a, bytes);
 }
 
 void guestmem_quiesce(pa_t a, uint64_t bytes)

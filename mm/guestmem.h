@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * EL2 reads and writes guest memory here and nowhere else.
+ * EL2 reads and writes guest memory here, and in a page that was pinned here, and nowhere else.
  *
  * The page may be taken away or joined into a block while we copy, so the core first says which frame it is about to
  * touch (its hazard slot), and only then looks whether the descriptor still leads there: whoever takes a page away makes
@@ -23,6 +23,13 @@ enum guestmem_result {
  */
 WARN_UNUSED enum guestmem_result guestmem_read(struct s2 *s, ipa_t from, void *to, size_t bytes, bool cached);
 WARN_UNUSED enum guestmem_result guestmem_write(struct s2 *s, ipa_t to, const void *from, size_t bytes, bool cached);
+
+/*
+ * The guest's page at `page` is in the same frame, and there, until this core calls guestmem_unpin(). It is the guest's all the
+ * while, and dirty. A core has one such page at most; what it finds in it is cached, as what a guest with caches on sees is.
+ */
+WARN_UNUSED enum guestmem_result guestmem_pin(struct s2 *s, ipa_t page, void **out);
+void guestmem_unpin(void);
 
 /* Waits until no core touches the 4 KiB frame or 2 MiB block at `a`; its descriptor is BUSY already. */
 void guestmem_quiesce(pa_t a, uint64_t bytes);

@@ -69,18 +69,20 @@ static void go_on_from(struct helper *h, const struct s2_request *r)
 /* (1) What a vCPU waits for. */
 static bool serve_demand(struct helper *h)
 {
-    uint64_t number;
+    uint8_t at;
 
     for (uint32_t i = 0; i < h->port_count; i++) {
         struct s2_port *port = h->ports[(h->turn + i) % h->port_count];
+        uint32_t number;
 
-        if (!ring_pop(&port->requests, &number))
+        if (!byte_ring_pop(&port->requests, &at))
             continue;
+        number = port->first_request + at;
         h->turn = (h->turn + i + 1) % h->port_count; /* each vCPU in its turn, however fast one of them asks */
         h->pop.stats->requests++;
         go_on_from(h, &requests[number]);
         h->core->in_fault = true;
-        if (populate_serve(&h->pop, (uint32_t)number) ==
+        if (populate_serve(&h->pop, number) ==
             SERVE_NO_MEMORY) /* the waiter is awake already: it asks again, and sees this */
             atomic_store_explicit(&port->failed, true, memory_order_release);
         h->core->in_fault = false;
@@ -366,7 +368,7 @@ static bool may_sleep(struct helper *h)
     for (uint32_t i = 0; i < h->port_count; i++) {
         struct s2_port *port = h->ports[i];
 
-        if (ring_count(&port->requests))
+        if (byte_ring_count(&port->requests))
             return false;
         if (is_closed(port) &&
             (ring_count(&port->blocks) || ring_count(&port->tables) || ring_count(&port->pages) || port->spare_page))

@@ -8,11 +8,22 @@
 #include "mm/paging.h"
 #include "mm/transition.h"
 
-struct s2_request requests[REQUESTS_MAX];
+struct s2_request requests[REQUESTS_MAX] NOINIT;
+
+static void requests_init(uint32_t first, uint32_t count)
+{
+    for (uint32_t i = first; i < first + count; i++) {
+        atomic_store_explicit(&requests[i].waiters, 0, memory_order_relaxed);
+        atomic_store_explicit(&requests[i].round, 0, memory_order_relaxed);
+        atomic_store_explicit(&requests[i].busy, false, memory_order_relaxed);
+    }
+}
 
 void port_init(struct s2_port *port, uint32_t index, struct helper *helper, struct report_vcpu *stats)
 {
     port->first_request = index * PORT_REQUESTS;
+    port->turn = PORT_REQUESTS - 1;
+    requests_init(port->first_request, PORT_REQUESTS);
     port->helper = helper;
     port->stats = stats;
 }
@@ -20,6 +31,7 @@ void port_init(struct s2_port *port, uint32_t index, struct helper *helper, stru
 void populator_init(struct populator *p, uint32_t core, struct report_helper *stats)
 {
     p->first_request = MAX_CORES * PORT_REQUESTS + core * OWN_REQUESTS;
+    requests_init(p->first_request, OWN_REQUESTS);
     p->put_off = NO_REQUEST;
     p->stats = stats;
 }
@@ -134,6 +146,7 @@ static uint64_t old_of(const struct s2_request *r, uint32_t i)
 /* The request is over: nobody touches it after this but who asks for something new. */
 static void let_go(struct s2_request *r)
 {
+    atomic_store_explicit(&r->round, atomic_load_explicit(&r->round, memory_order_relaxed) + 1, memory_order_release);
     wake(r);
     atomic_store_explicit(&r->busy, false, memory_order_release);
 }

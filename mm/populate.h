@@ -17,14 +17,15 @@
 #include "lib/ring.h"
 #include "mm/stage2.h"
 
-#define PORT_REQUESTS 8u /* outstanding at once per vCPU; one, until a guest can run something else meanwhile */
-#define POOL_BLOCKS 8u   /* ready 2 MiB blocks kept at hand per vCPU */
-#define POOL_TABLES 8u   /* ready zeroed 4 KiB frames kept at hand per vCPU */
-#define POOL_PAGES 8u    /* the same for pages, where those stand alone (mm/paging.h) */
-#define OWN_REQUESTS 8u  /* of a populator, for pages that nobody asked for */
+#define ASYNC_FAULTS 64u /* of a vCPU at once, that its guest has been told of and runs something else meanwhile */
+#define PORT_REQUESTS (ASYNC_FAULTS + 8u) /* of a vCPU at once: those, the one that it waits for, and hints */
+#define POOL_BLOCKS 8u                    /* ready 2 MiB blocks kept at hand per vCPU */
+#define POOL_TABLES 8u                    /* ready zeroed 4 KiB frames kept at hand per vCPU */
+#define POOL_PAGES 8u                     /* the same for pages, where those stand alone (mm/paging.h) */
+#define OWN_REQUESTS 8u                   /* of a populator, for pages that nobody asked for */
 #define REQUESTS_MAX (MAX_CORES * (PORT_REQUESTS + OWN_REQUESTS))
 
-_Static_assert(POOL_BLOCKS <= RING_SIZE && POOL_TABLES <= RING_SIZE && PORT_REQUESTS <= RING_SIZE, "ring size");
+_Static_assert(POOL_BLOCKS <= RING_SIZE && POOL_TABLES <= RING_SIZE && PORT_REQUESTS <= BYTE_RING_SIZE, "ring size");
 
 /* Written by whoever owns it before the descriptor becomes IN_FLIGHT, then by the one who fills. */
 struct s2_request {
@@ -39,6 +40,8 @@ struct s2_request {
     pa_t frame;    /* where pages stand alone: its own */
     uint32_t next; /* of those that wait for their source to have room, or for a frame; NO_REQUEST: the last */
     _Atomic uint64_t waiters; /* bit per core to be signalled; anyone may set one, only the wake-up clears them */
+    _Atomic uint32_t
+        round; /* requests that this has been: it changes when one ends, before its waiters are signalled */
     _Atomic bool busy;
 };
 
@@ -58,13 +61,14 @@ struct populator {
 
 struct s2_port {
     uint32_t first_request; /* requests[first_request .. + PORT_REQUESTS) are this port's */
+    uint32_t turn;          /* of these, which was used last */
     struct helper *helper;  /* NULL: fill inline, with `inline_populator` */
     struct populator *inline_populator;
     struct report_vcpu *stats;
     struct paging *paging;             /* its guest's; NULL: it has no limit */
     _Atomic bool failed;               /* the helper found no memory for a page: the guest cannot go on */
     _Atomic bool closed;               /* the vCPU is no more: the helper empties the pools, and fills none again */
-    struct ring requests;              /* numbers of requests; this vCPU produces */
+    struct byte_ring requests;         /* numbers of requests, from `first_request`; this vCPU produces */
     struct ring blocks;                /* PAs of ready 2 MiB blocks; the helper produces */
     struct ring tables;                /* PAs of ready zeroed frames; the helper produces */
     struct ring pages;                 /* PAs of frames that are fit for a guest; the same */
@@ -72,7 +76,8 @@ struct s2_port {
     uint64_t spare_page;
 };
 
-extern struct s2_request requests[REQUESTS_MAX];
+extern struct s2_request
+    requests[REQUESTS_MAX]; /* those of ports and populators that there are, no others, hold anything */
 
 /* `index`: the vCPU's or core's number among all. */
 void port_init(struct s2_port *port, uint32_t index, struct helper *helper, struct report_vcpu *stats);

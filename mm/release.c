@@ -16,7 +16,7 @@ void s2_freeze(struct s2 *s)
             cpu_relax();
         helper_kick(this_core()->helper); /* what waits for a frame waits no longer */
     }
-    for (uint32_t i = MAX_CORES * PORT_REQUESTS; i < REQUESTS_MAX; i++) {
+    for (uint32_t i = MAX_CORES * PORT_REQUESTS; i < MAX_CORES * PORT_REQUESTS + core_count * OWN_REQUESTS; i++) {
         /* What a sweep has begun to fetch. It may have gone to another space meanwhile: then it is none of this one. */
         while (atomic_load_explicit(&requests[i].busy, memory_order_acquire) && requests[i].s2 == s)
             cpu_relax();

@@ -239,7 +239,7 @@ static void queued_zero(void **state)
     assert_int_equal(sgi_count(0), 0);
     assert_int_equal(fault(0, RAM + 0x5010, false),
                      S2_WAIT); /* asked again: it still waits, and nothing is asked twice */
-    assert_int_equal(ring_count(&world.port[0].requests), 1);
+    assert_int_equal(byte_ring_count(&world.port[0].requests), 1);
 
     assert_true(world_step(0)); /* what somebody waits for comes before the pools */
     assert_int_equal(sgi_count(0), 1);
@@ -508,7 +508,7 @@ static void joined(void **state)
     assert_int_equal(fault(3, RAM + 16, false), S2_WAIT);
     /* Below a level-2 descriptor in flight everything waits for the one request. */
     assert_int_equal(fault(1, RAM + 0x7000, true), S2_WAIT);
-    assert_int_equal(ring_count(&world.port[1].requests) + ring_count(&world.port[3].requests), 0);
+    assert_int_equal(byte_ring_count(&world.port[1].requests) + byte_ring_count(&world.port[3].requests), 0);
     assert_true(world_step(0));
     assert_int_equal(sgi_count(0), 1);
     assert_int_equal(sgi_count(1), 1);
@@ -648,8 +648,8 @@ static void asked_by_two(void **state)
     before_write(world_walk(RAM + 0x3000).slot, asks_too);
     assert_int_equal(fault(0, RAM + 0x3000, false), S2_WAIT);
     assert_true(happened);
-    assert_int_equal(ring_count(&world.port[0].requests), 0);
-    assert_int_equal(ring_count(&world.port[1].requests), 1);
+    assert_int_equal(byte_ring_count(&world.port[0].requests), 0);
+    assert_int_equal(byte_ring_count(&world.port[1].requests), 1);
     assert_false(atomic_load(&requests[0].busy));
     assert_true(world_step(0));
     assert_true(sgi_take(0) && sgi_take(1));

@@ -79,7 +79,7 @@ static void turns(void **state)
         for (uint32_t i = 0; i < 3; i++) {
             enum s2_fault_result r;
 
-            if (ring_count(&world.port[i].requests))
+            if (byte_ring_count(&world.port[i].requests))
                 continue;
             while ((r = fault(i, next[i])) == S2_RESUME) {
                 next[i] += PAGE_SIZE;

@@ -305,7 +305,7 @@ static void compare_all(void)
 static void quiet(void)
 {
     for (uint32_t v = 0; v < VCPUS; v++) {
-        while (ring_count(&world.port[v].requests))
+        while (byte_ring_count(&world.port[v].requests))
             world_step(v % helpers_of_round);
     }
 }

@@ -392,7 +392,7 @@ static void holds(uint64_t page)
 /* What demand asked for, and nothing of the sweep. */
 static void serve_demands(void)
 {
-    while (ring_count(&world.port[0].requests) + ring_count(&world.port[1].requests))
+    while (byte_ring_count(&world.port[0].requests) + byte_ring_count(&world.port[1].requests))
         assert_true(world_step(0));
 }
 
