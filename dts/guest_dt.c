@@ -10,12 +10,12 @@
 
 #include "lib/string.h"
 #include "pv/abi.h"
-#include "vcpu/vm.h"
 
 enum { PHANDLE_GIC = 1, PHANDLE_CLOCK };
 
 /* Interrupt specifiers of the arm,gic-v3 and arm,gic bindings: type, number, trigger. */
 enum { GIC_SPI, GIC_PPI };
+#define EDGE_RISING 1
 #define LEVEL_HIGH 4
 
 #define UART_NODE "pl011@9000000"
@@ -160,11 +160,16 @@ static void psci(struct writer *w)
     end(w);
 }
 
+/* The arm,gic binding has the CPUs of a PPI in bits 15 to 8. */
+static uint32_t ppi_cpus(const struct guest_dt *g)
+{
+    return g->gic_v2 ? ((1u << g->cpus) - 1) << 8 : 0;
+}
+
 /* Secure, non-secure, virtual, hypervisor timer: the binding counts by position, so the unused ones are there too. */
 static void timer(struct writer *w, const struct guest_dt *g)
 {
-    /* The arm,gic binding has the CPUs of a PPI in bits 15 to 8. */
-    uint32_t flags = LEVEL_HIGH | (g->gic_v2 ? ((1u << g->cpus) - 1) << 8 : 0);
+    uint32_t flags = LEVEL_HIGH | ppi_cpus(g);
 
     begin(w, "timer");
     PUT_LIST(w, "compatible", "arm,armv8-timer\0arm,armv7-timer");
@@ -222,10 +227,25 @@ static void balloon(struct writer *w)
     end(w);
 }
 
-static void hypervisor(struct writer *w)
+/*
+ * The node is called just that, since some tools go by the path. So it has no reg, which would want a unit address. Nobody's
+ * node has the properties of another's binding.
+ */
+static void hypervisor(struct writer *w, const struct guest_dt *g)
 {
+    if (g->identity == IDENTITY_NONE)
+        return;
     begin(w, "hypervisor");
-    PUT_LIST(w, "compatible", MW_COMPATIBLE_1_0 "\0" MW_COMPATIBLE);
+    if (g->identity == IDENTITY_KVM) {
+        put_string(w, "compatible", "linux,kvm");
+    } else {
+        PUT_LIST(w, "compatible", MW_COMPATIBLE_1_0 "\0" MW_COMPATIBLE);
+        PUT_CELLS(w, "meanwhile,abi-version", MW_REVISION_MAJOR, MW_REVISION_MINOR);
+        put_u64(w, "meanwhile,features", g->features);
+        put_u64(w, "meanwhile,info-page", MW_INFO_ADDRESS);
+        if (g->event)
+            PUT_CELLS(w, "interrupts", GIC_PPI, g->event - 16, EDGE_RISING | ppi_cpus(g));
+    }
     end(w);
 }
 
@@ -252,8 +272,7 @@ size_t guest_dt_write(void *buf, size_t size, const struct guest_dt *g)
     gic(&w, g);
     uart(&w);
     balloon(&w);
-    if (g->hypervisor_node)
-        hypervisor(&w);
+    hypervisor(&w, g);
     end(&w);
     note(&w, fdt_finish(buf));
     return w.error == 0 ? fdt_totalsize(buf) : 0;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "lib/types.h"
+#include "vcpu/vm.h"
 
 struct guest_dt {
     uint32_t cpus;
@@ -16,8 +17,10 @@ struct guest_dt {
     uint64_t initrd_size; /* 0: none */
     const uint8_t *seed;  /* its first 8 bytes become the kaslr-seed, the others the rng-seed; NULL: neither */
     size_t seed_size;
-    bool gic_v2;          /* a GICv2, not a GICv3 */
-    bool hypervisor_node; /* identity `meanwhile` */
+    bool gic_v2;               /* a GICv2, not a GICv3 */
+    enum vm_identity identity; /* whose node it is, if any */
+    uint64_t features;         /* MW_FEATURE_*, and */
+    uint32_t event;            /* the INTID of the event interrupt, 0: none: for our own */
 };
 
 /*

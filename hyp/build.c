@@ -10,9 +10,14 @@
 #include "mm/disk_image.h"
 #include "mm/helper.h"
 #include "mm/packed.h"
+#include "pv/vendor.h"
 #include "vcpu/reset.h"
 #include "vcpu/stolen.h"
 #include "vcpu/virtio_balloon.h"
+
+#ifndef MW_BUILD
+#define MW_BUILD "unknown" /* the commit; Makefile */
+#endif
 
 #define DTB_MAX KIB(64)
 #define SEED_SIZE 32
@@ -46,6 +51,21 @@ static bool place_stolen_time(struct vm *vm, struct frame_cache *frames)
         return false;
     vm->stolen = pa_ptr(pages[vm->id]);
     stolen_time_reset(vm);
+    return true;
+}
+
+/* The information page, the same way. */
+static bool place_info(struct vm *vm, struct frame_cache *frames)
+{
+    static pa_t pages[MAX_GUESTS];
+
+    if (vm->identity != IDENTITY_MEANWHILE)
+        return true;
+    if (!pages[vm->id].v && !frame_alloc(frames, &pages[vm->id]))
+        return false;
+    vm->info = pa_ptr(pages[vm->id]);
+    vendor_write_info(vm->info, vm, "Meanwhile " MW_BUILD);
+    dcache_clean_inval_poc(vm->info, PAGE_SIZE); /* a guest may look with its caches off */
     return true;
 }
 
@@ -130,6 +150,7 @@ static bool add_platform(struct vm *vm)
     return add_gic(vm) && vm_layout_add(vm, ipa(VIRT_UART), VIRT_UART_SIZE, desc_mmio(MMIO_UART)) &&
            vm_layout_add(vm, ipa(VIRT_VIRTIO), VIRT_VIRTIO_SLOTS * VIRT_VIRTIO_STRIDE, desc_mmio(MMIO_VIRTIO)) &&
            vm_layout_add(vm, ipa(VIRT_PVTIME), PAGE_SIZE, desc_leaf(ptr_pa(vm->stolen), 3, false)) &&
+           (!vm->info || vm_layout_add(vm, ipa(VIRT_INFO), PAGE_SIZE, desc_leaf(ptr_pa(vm->info), 3, false))) &&
            vm_layout_add(vm, vm->ram_base, vm->ram_size, 0);
 }
 
@@ -161,7 +182,9 @@ static const char *place(struct vm *vm, const struct guest_config *c, const stru
         .ram_size = vm->ram_size,
         .bootargs = c->bootargs,
         .gic_v2 = vm->vgic.v2,
-        .hypervisor_node = c->identity == IDENTITY_MEANWHILE,
+        .identity = vm->identity,
+        .features = vm->features,
+        .event = vendor_event(vm),
     };
     void *blob = dtb_place(vm->id);
     const char *why = open_module(&c->kernel, "kernel", &kernel);
@@ -217,6 +240,9 @@ const char *build_guest(struct vm *vm, const struct guest_config *c, const struc
     vm->stats->s2_root = ptr_pa(vm->s2.root).v;
     vm->stats->ram_base = vm->ram_base.v;
     vm->no_reboot = c->no_reboot;
+    vm->plain_waits = m->config.plain_waits;
+    vm->identity = c->identity;
+    vm->features = c->identity == IDENTITY_MEANWHILE ? vendor_choose_features(helper_count != 0) : 0;
     if (c->resident) {
         paging_init(&vm->paging, &vm->s2, c->resident >> PAGE_SHIFT, &vm->stats->paging);
         ahead_init(&vm->paging.ahead, vm->paging.limit, m->config.no_read_ahead);
@@ -226,6 +252,8 @@ const char *build_guest(struct vm *vm, const struct guest_config *c, const struc
     virtio_attach(vm, VIRTIO_SLOT_BALLOON, &virtio_balloon_ops);
     if (!place_stolen_time(vm, frames))
         return "no memory for its stolen time";
+    if (!place_info(vm, frames))
+        return "no memory for its information page";
     why = add_platform(vm) ? place(vm, c, m) : "too many ranges";
     if (!why && !vm_layout_apply(vm, frames))
         why = "no memory for its tables";

@@ -108,12 +108,16 @@ static const char *read_bootargs(struct guest_config *g, struct dt_value v)
 
 static const char *read_identity(struct guest_config *g, struct dt_value v)
 {
-    const char *s = v.p ? dt_string(v) : "meanwhile";
+    static const char *const names[IDENTITIES] = {"meanwhile", "kvm", "none"};
+    const char *s = v.p ? dt_string(v) : names[IDENTITY_MEANWHILE];
 
-    if (!s || strcmp(s, "meanwhile") != 0)
-        return "unknown identity";
-    g->identity = IDENTITY_MEANWHILE;
-    return NULL;
+    for (uint32_t i = 0; s && i < IDENTITIES; i++) {
+        if (strcmp(s, names[i]) == 0) {
+            g->identity = (enum vm_identity)i;
+            return NULL;
+        }
+    }
+    return "unknown identity";
 }
 
 static const char *read_granule(struct guest_config *g, struct dt_value v)
@@ -342,7 +346,7 @@ static void machine_defaults(struct machine_config *m)
     *m = (struct machine_config){.helpers = 1, .store = STORE_DEFAULT, .pause_after = PAUSE_AFTER_DEFAULT};
 }
 
-enum machine_prop { HELPERS, QUIET, SWAP, STORE, PAUSE_AFTER, NO_READ_AHEAD, MACHINE_PROPS };
+enum machine_prop { HELPERS, QUIET, SWAP, STORE, PAUSE_AFTER, NO_READ_AHEAD, PLAIN_WAITS, MACHINE_PROPS };
 
 static const char *const machine_prop[MACHINE_PROPS] = {
     [HELPERS] = "helpers",
@@ -351,6 +355,7 @@ static const char *const machine_prop[MACHINE_PROPS] = {
     [STORE] = "store",
     [PAUSE_AFTER] = "pause-after",
     [NO_READ_AHEAD] = "no-read-ahead",
+    [PLAIN_WAITS] = "plain-waits",
 };
 
 static const char *read_helpers(struct machine_config *m, struct dt_value v)
@@ -408,6 +413,7 @@ static void read_machine(struct machine_config *m, const void *fdt, int node)
     dt_get(fdt, node, machine_prop, value, MACHINE_PROPS);
     m->quiet = value[QUIET].p != NULL;
     m->no_read_ahead = value[NO_READ_AHEAD].p != NULL;
+    m->plain_waits = value[PLAIN_WAITS].p != NULL;
     for (size_t i = 0; i < ARRAY_SIZE(readers); i++) {
         wrong = readers[i].read(m, value[readers[i].prop]);
         if (wrong)

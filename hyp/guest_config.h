@@ -7,11 +7,10 @@
 
 #include "lib/types.h"
 #include "mm/frames.h"
+#include "vcpu/vm.h"
 
 #define GUEST_MAX_MEMORY GIB(256)
 #define GUEST_MAX_BOOTARGS 2047 /* Linux takes 2048 with the NUL (COMMAND_LINE_SIZE) */
-
-enum guest_identity { IDENTITY_MEANWHILE };
 
 /* What the boot loader left: a file of its own, or a page image (mm/page_image.h) that holds it; or one on a disk. */
 struct guest_module {
@@ -32,7 +31,7 @@ struct guest_config {
     uint32_t cpus;
     uint64_t memory;      /* bytes, a multiple of 2 MiB */
     const char *bootargs; /* inside the blob; NULL: none */
-    enum guest_identity identity;
+    enum vm_identity identity;
     bool no_reboot;    /* a reset ends it */
     uint64_t granule;  /* bytes a zero fault maps: PAGE_SIZE or BLOCK_SIZE */
     uint64_t resident; /* bytes of RAM it may hold at once, a multiple of 4 KiB; 0: all of it */
@@ -54,6 +53,7 @@ struct machine_config {
     uint64_t store;       /* bytes of RAM for compressed pages; STORE_DEFAULT: what the guests' limits suggest */
     uint32_t pause_after; /* seconds that a guest may wait for room; 0: for ever */
     bool no_read_ahead;
+    bool plain_waits; /* no interrupt of its guest's ends a vCPU's wait for a page: for comparisons */
     char refused[96]; /* what in its node was not understood, the default standing in for it; "": nothing */
 };
 

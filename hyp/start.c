@@ -194,6 +194,7 @@ static void attach_vcpu(struct vm *vm, uint32_t index, uint32_t guest)
     if (h)
         h->ports[h->port_count++] = &v->port;
     vgic_cpu_reset(v);
+    apf_init(v, number);
 }
 
 /* Cores and memory that are still to be had. */

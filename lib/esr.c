@@ -2,6 +2,7 @@
 #include "lib/esr.h"
 
 #define FSC_EXTERNAL 0x10
+#define FSC_LOCKDOWN 0x34      /* IMPLEMENTATION DEFINED fault (Lockdown): what we define is in pv/abi.h */
 #define FSC_EXTERNAL_WALK 0x17 /* on a stage-1 walk; at which level the stage-2 syndrome does not say: the last */
 
 uint64_t esr_make_unknown(uint64_t esr)
@@ -19,4 +20,9 @@ uint64_t esr_make_external_abort(uint64_t esr, bool from_el0)
     /* IL is 1 unless ISV says that the length is known (D19.2.37); direction and cache maintenance stay as they were. */
     return field_put(ESR_EC, from_el0 ? EC_DABT_LOW : EC_DABT_SAME) | (esr & ISS_ISV ? esr & ESR_IL : ESR_IL) |
            (esr & (ISS_WNR | ISS_CM)) | fsc;
+}
+
+uint64_t esr_make_not_present(bool from_el0)
+{
+    return field_put(ESR_EC, from_el0 ? EC_DABT_LOW : EC_DABT_SAME) | ESR_IL | FSC_LOCKDOWN;
 }

@@ -190,3 +190,4 @@ static inline struct sysreg_trap sysreg_trap_decode(uint64_t esr)
 /* Syndromes that EL2 makes for EL1 from that of the trap. */
 uint64_t esr_make_unknown(uint64_t esr);
 uint64_t esr_make_external_abort(uint64_t esr, bool from_el0);
+uint64_t esr_make_not_present(bool from_el0); /* pv/abi.h */

@@ -19,6 +19,7 @@
 #define REPORT_VERSION 1
 
 #define REPORT_WAITS 36
+#define REPORT_REFUSALS 4
 
 enum report_result {
     REPORT_RUNNING = 0,
@@ -92,13 +93,19 @@ struct report_vcpu {
     uint64_t shared_locks; /* shared locks taken between entering and leaving the fault path */
     uint64_t unreadable;   /* external aborts for pages whose content could not be read */
     struct {
-        uint64_t freed;               /* pages that were present */
-        uint64_t kept;                /* pages that were offered, and stay as they are */
-        uint64_t rounds;              /* of TLB maintenance */
-    } given_back;                     /* by this vCPU */
-    uint64_t rejuvenated;             /* access flag faults: pages touched that had not been for a while */
-    _Atomic uint64_t ahead_hits;      /* of those, pages that were brought before anyone asked; the helper reads it */
-    uint64_t faults_interrupted;      /* waits for a page that ended for an interrupt of the guest's own */
+        uint64_t freed;          /* pages that were present */
+        uint64_t kept;           /* pages that were offered, and stay as they are */
+        uint64_t rounds;         /* of TLB maintenance */
+    } given_back;                /* by this vCPU */
+    uint64_t rejuvenated;        /* access flag faults: pages touched that had not been for a while */
+    _Atomic uint64_t ahead_hits; /* of those, pages that were brought before anyone asked; the helper reads it */
+    uint64_t faults_interrupted; /* waits for a page that ended for an interrupt of the guest's own */
+    struct {
+        uint64_t injected;                 /* faults that its guest was told of, and went on */
+        uint64_t ready;                    /* of those, answered by an entry of the ring */
+        uint64_t waits;                    /* of those, waited for after all */
+        uint64_t refused[REPORT_REFUSALS]; /* faults waited for although its guest has turned this on (vcpu/apf.h) */
+    } apf;
     uint64_t wait_log2[REPORT_WAITS]; /* waits for pages that took 2^n to 2^(n+1) ns; the last: or longer */
 } __attribute__((aligned(CACHE_LINE)));
 

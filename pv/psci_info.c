@@ -2,9 +2,14 @@
 /* What PSCI says about itself. */
 #include "pv/psci.h"
 
+/*
+ * Linux calls this when it boots, and then only: a crash kernel, too, which does not tell the vCPUs of the one before. What
+ * that one had registered is void.
+ */
 uint64_t psci_version(struct vcpu *v, struct frame *f, uint64_t a1, uint64_t a2, uint64_t a3)
 {
-    (void)v, (void)f, (void)a1, (void)a2, (void)a3;
+    (void)f, (void)a1, (void)a2, (void)a3;
+    apf_drop_all(v);
     return PSCI_VERSION_1_1;
 }
 
@@ -17,8 +22,8 @@ uint64_t psci_features(struct vcpu *v, struct frame *f, uint64_t id, uint64_t a2
 {
     bool in_scope = id == SMCCC_FN_VERSION || (id & ~SMCCC_SMC64) - PSCI_BASE < PSCI_NUMBERS;
 
-    (void)v, (void)f, (void)a2, (void)a3;
-    return in_scope && smccc_find((uint32_t)id) ? PSCI_SUCCESS : (uint64_t)PSCI_NOT_SUPPORTED;
+    (void)f, (void)a2, (void)a3;
+    return in_scope && smccc_find(v->vm->identity, (uint32_t)id) ? PSCI_SUCCESS : (uint64_t)PSCI_NOT_SUPPORTED;
 }
 
 /* MIGRATE_INFO_TYPE of DEN0022: no Trusted OS that would have to be migrated. */

@@ -49,15 +49,25 @@ static const struct entry pv_time[] = {{NULL, pv_time_features}, {NULL, pv_time_
 /* The general queries of the vendor-specific hypervisor range stand at its end (DEN0028, general service queries). */
 #define VENDOR_QUERIES 0x8600ff00u
 
-static const struct entry vendor_queries[] = {
+static const struct entry meanwhile_queries[] = {
     [MW_FN_UID - VENDOR_QUERIES] = {vendor_uid, NULL},
     [MW_FN_REVISION - VENDOR_QUERIES] = {vendor_revision, NULL},
 };
 
-static const struct entry vendor[] = {
-    [MW_FN_FEATURES - MW_FN_FIRST] = {vendor_features, NULL},
-    [(MW_FN_RELEASE & ~SMCCC_SMC64) - MW_FN_FIRST] = {NULL, vendor_release},
+/* The number of one of our SMC64 calls. */
+#define NUMBER(id) (((id) & ~SMCCC_SMC64) - MW_FN_FIRST)
+
+static const struct entry meanwhile[] = {
+    [MW_FN_FEATURES - MW_FN_FIRST] = {vendor_features, vendor_info},
+    [NUMBER(MW_FN_RELEASE)] = {NULL, vendor_release},
+    [NUMBER(MW_FN_APF_ENABLE)] = {NULL, vendor_apf_enable},
+    [NUMBER(MW_FN_APF_DISABLE)] = {NULL, vendor_apf_disable},
+    [NUMBER(MW_FN_APF_WAIT)] = {NULL, vendor_apf_wait},
+    [NUMBER(MW_FN_HINT)] = {NULL, vendor_hint},
 };
+
+static const struct entry kvm_queries[] = {[MW_FN_UID - VENDOR_QUERIES] = {kvm_uid, NULL}};
+static const struct entry kvm[] = {{kvm_features, NULL}};
 
 struct range_of_functions {
     uint32_t first; /* SMC32 identifier of entry 0 */
@@ -72,17 +82,23 @@ static const struct range_of_functions ranges[] = {
     {SMCCC_FN_WORKAROUND_3, ARRAY_SIZE(workaround_3), workaround_3},
     {SMCCC_FN_VERSION, ARRAY_SIZE(arch), arch},
     {PV_TIME_BASE, ARRAY_SIZE(pv_time), pv_time},
-    {MW_FN_FIRST, ARRAY_SIZE(vendor), vendor},
-    {VENDOR_QUERIES, ARRAY_SIZE(vendor_queries), vendor_queries},
+};
+
+/* The vendor-specific hypervisor range is one vendor's: whose, the guest's configuration says. */
+#define VENDOR_RANGES 2
+static const struct range_of_functions vendor_ranges[IDENTITIES][VENDOR_RANGES] = {
+    [IDENTITY_MEANWHILE] = {{MW_FN_FIRST, ARRAY_SIZE(meanwhile), meanwhile},
+                            {VENDOR_QUERIES, ARRAY_SIZE(meanwhile_queries), meanwhile_queries}},
+    [IDENTITY_KVM] = {{KVM_FN_FEATURES, ARRAY_SIZE(kvm), kvm}, {VENDOR_QUERIES, ARRAY_SIZE(kvm_queries), kvm_queries}},
 };
 
 _Static_assert(SMCCC_FN_WORKAROUND_1 == SMCCC_FN_WORKAROUND_2 + 1, "one table");
 
-smccc_fn *smccc_find(uint32_t id)
+static smccc_fn *find(const struct range_of_functions *r, size_t count, uint32_t id)
 {
     uint32_t smc32 = id & ~(uint32_t)SMCCC_SMC64;
 
-    for (const struct range_of_functions *r = ranges; r < ranges + ARRAY_SIZE(ranges); r++) {
+    for (; count; count--, r++) {
         if (smc32 - r->first < r->count) {
             const struct entry *e = &r->entry[smc32 - r->first];
 
@@ -92,10 +108,17 @@ smccc_fn *smccc_find(uint32_t id)
     return NULL;
 }
 
+smccc_fn *smccc_find(enum vm_identity identity, uint32_t id)
+{
+    smccc_fn *fn = find(ranges, ARRAY_SIZE(ranges), id);
+
+    return fn ? fn : find(vendor_ranges[identity], VENDOR_RANGES, id);
+}
+
 void smccc_call(struct vcpu *v, struct frame *f)
 {
     uint32_t id = (uint32_t)f->x[0] & ~(uint32_t)SMCCC_HINT;
-    smccc_fn *fn = smccc_find(id);
+    smccc_fn *fn = smccc_find(v->vm->identity, id);
 
     if (!fn)
         f->x[0] = (uint64_t)SMCCC_NOT_SUPPORTED;

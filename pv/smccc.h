@@ -28,6 +28,7 @@
 #define SMCCC_FN_WORKAROUND_1 0x80008000u
 #define SMCCC_FN_WORKAROUND_2 0x80007fffu
 #define SMCCC_FN_WORKAROUND_3 0x80003fffu
+#define KVM_FN_FEATURES 0x86000000u
 
 /*
  * A function. `a1` to `a3` are x1 to x3, truncated to 32 bits for an SMC32 call; one that takes or returns more finds
@@ -35,8 +36,8 @@
  */
 typedef uint64_t smccc_fn(struct vcpu *v, struct frame *f, uint64_t a1, uint64_t a2, uint64_t a3);
 
-/* The function with this identifier (hint bit clear), NULL if there is none. */
-smccc_fn *smccc_find(uint32_t id);
+/* The function with this identifier (hint bit clear) as a guest of that identity finds it, NULL if there is none. */
+smccc_fn *smccc_find(enum vm_identity identity, uint32_t id);
 
 /*
  * Serves the call whose function id is in x0 of the frame. x0 (to x3 where the function says so) are the results; x4 to
@@ -48,7 +49,13 @@ void smccc_call(struct vcpu *v, struct frame *f);
 smccc_fn smccc_workaround_1, smccc_workaround_2, smccc_workaround_3;
 
 /* pv/vendor.c */
-smccc_fn vendor_uid, vendor_revision, vendor_features;
+smccc_fn vendor_uid, vendor_revision, vendor_features, vendor_info;
+
+/* pv/apf.c */
+smccc_fn vendor_apf_enable, vendor_apf_disable, vendor_apf_wait, vendor_hint;
+
+/* pv/kvm.c: what KVM answers, for guests that are to take us for it */
+smccc_fn kvm_uid, kvm_features;
 
 /* pv/release.c */
 smccc_fn vendor_release;

@@ -14,9 +14,9 @@ uint64_t trng_version(struct vcpu *v, struct frame *f, uint64_t a1, uint64_t a2,
 uint64_t trng_features(struct vcpu *v, struct frame *f, uint64_t id, uint64_t a2, uint64_t a3)
 {
     uint64_t number = (id & ~SMCCC_SMC64) - PSCI_BASE;
-    bool own = number >= TRNG_VERSION && number <= TRNG_RND && smccc_find((uint32_t)id);
+    bool own = number >= TRNG_VERSION && number <= TRNG_RND && smccc_find(v->vm->identity, (uint32_t)id);
 
-    (void)v, (void)f, (void)a2, (void)a3;
+    (void)f, (void)a2, (void)a3;
     return own && entropy_present() ? TRNG_SUCCESS : (uint64_t)TRNG_NOT_SUPPORTED;
 }
 

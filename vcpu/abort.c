@@ -48,16 +48,23 @@ static uint32_t bucket(uint64_t ns)
  */
 static bool may_interrupt(struct vcpu *v, bool before)
 {
-    return !before && !(sysreg_read(spsr_el2) & SPSR_I) && vgic_pending(v);
+    return !before && !v->vm->plain_waits && !(sysreg_read(spsr_el2) & SPSR_I) && vgic_pending(v);
 }
+
+/* What may end a wait before the page is there. */
+enum patience {
+    WAIT_OUT,    /* nothing but the guest's end */
+    WAIT_CALL,   /* an interrupt for the guest: it called, and its call is over either way */
+    WAIT_ACCESS, /* the same, once: it is at the instruction that faulted, and will do it again */
+};
 
 /*
  * The vCPU has to wait for a page. Its core takes physical interrupts meanwhile, for they may be for others, and leaves
- * when its guest ends. An interrupt for the guest itself ends the wait of an `interruptible` access, which the guest will do
- * again: its tick can have another task run meanwhile.
+ * when its guest ends. A guest that has asked for it is told instead that the page is not present; any other can have its
+ * tick run another task.
  */
 static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault *f, enum s2_fault_result result,
-                                          bool interruptible, uint32_t *mmio)
+                                          enum patience patience, uint32_t *mmio)
 {
     struct s2 *s = &v->vm->s2;
     struct core *c = this_core();
@@ -70,10 +77,15 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
     for (uint32_t looks = 0; result == S2_WAIT || result == S2_BUSY; looks++) {
         if (atomic_load_explicit(&v->vm->ending, memory_order_relaxed))
             break;
-        if (interruptible && result == S2_WAIT && looks >= SPINS && may_interrupt(v, before)) {
-            v->interrupted = sysreg_read(elr_el2);
-            v->stats->faults_interrupted++;
-            break;
+        if (patience != WAIT_OUT && result == S2_WAIT && looks >= SPINS) {
+            if (v->apf.page && patience == WAIT_ACCESS && looks == SPINS && apf_inject(v, f))
+                break;
+            if (may_interrupt(v, before)) {
+                if (patience == WAIT_ACCESS)
+                    v->interrupted = sysreg_read(elr_el2);
+                v->stats->faults_interrupted++;
+                break;
+            }
         }
         if (looks < SPINS || result == S2_BUSY) {
             if (looks % LOOKS == 0)
@@ -99,7 +111,7 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
 }
 
 /* Resolves the fault; RAM is there, or will never be, when this returns. */
-static ALWAYS_INLINE enum s2_fault_result resolve(struct vcpu *v, const struct s2_fault *f, bool interruptible,
+static ALWAYS_INLINE enum s2_fault_result resolve(struct vcpu *v, const struct s2_fault *f, enum patience patience,
                                                   uint32_t *mmio)
 {
     struct core *c = this_core();
@@ -109,7 +121,7 @@ static ALWAYS_INLINE enum s2_fault_result resolve(struct vcpu *v, const struct s
     c->in_fault = true;
     result = s2_fault(&v->vm->s2, &v->port, f->ipa, f->write, mmio, &queued);
     if (result == S2_WAIT || result == S2_BUSY)
-        result = wait(v, f, result, interruptible, mmio);
+        result = wait(v, f, result, patience, mmio);
     c->in_fault = false;
     v->stats->shared_locks = c->locks_in_fault;
     if (result == S2_RESUME) {
@@ -128,11 +140,22 @@ bool abort_populate(struct vcpu *v, ipa_t at, bool write)
 {
     struct s2_fault f = {.ipa = at, .ipa_valid = true, .write = write};
     uint32_t mmio;
-    enum s2_fault_result result = resolve(v, &f, false, &mmio);
+    enum s2_fault_result result = resolve(v, &f, WAIT_OUT, &mmio);
 
     if (result == S2_NO_MEMORY)
         out_of_memory(v);
     return result == S2_RESUME;
+}
+
+bool abort_wait(struct vcpu *v, ipa_t at)
+{
+    struct s2_fault f = {.ipa = at, .ipa_valid = true};
+    uint32_t mmio;
+    enum s2_fault_result result = resolve(v, &f, WAIT_CALL, &mmio);
+
+    if (result == S2_NO_MEMORY)
+        out_of_memory(v);
+    return result != S2_ERROR;
 }
 
 static NOINLINE void nowhere(struct vcpu *v, uint64_t esr)
@@ -156,7 +179,7 @@ static NOINLINE void ram_abort(struct vcpu *v, uint64_t esr)
         nowhere(v, esr);
         return;
     }
-    switch (resolve(v, &f, true, &mmio)) {
+    switch (resolve(v, &f, WAIT_ACCESS, &mmio)) {
     case S2_NOWHERE:
     case S2_MMIO: /* there is none among RAM */
         nowhere(v, esr);

@@ -12,3 +12,9 @@ void abort_trap(struct vcpu *v, uint64_t esr);
  * in its name. Waits as long as the guest would. False: it will not be there: no RAM, unreadable, or the guest ends.
  */
 WARN_UNUSED bool abort_populate(struct vcpu *v, ipa_t at, bool write);
+
+/*
+ * The same for a guest that has called to wait: until the page is there, will not be, or an interrupt of its own is pending.
+ * False: it cannot be read.
+ */
+bool abort_wait(struct vcpu *v, ipa_t at);

@@ -86,6 +86,12 @@ void inject_external_abort(uint64_t esr)
     inject_sync(esr_make_external_abort(esr, from_el0()));
 }
 
+void inject_not_present(uint64_t token)
+{
+    sysreg_write(far_el1, token);
+    inject_sync(esr_make_not_present(from_el0()));
+}
+
 void inject_serror(void)
 {
     sysreg_write(hcr_el2, sysreg_read(hcr_el2) | HCR_VSE);

@@ -14,6 +14,12 @@ void inject_undefined(uint64_t esr);
 /* A synchronous external abort for the access whose stage-2 abort `esr` reports; FAR_EL2 is still that of the access. */
 void inject_external_abort(uint64_t esr);
 
+/*
+ * What pv/abi.h calls not present: a data abort with the fault status of an IMPLEMENTATION DEFINED fault (0x34), whatever the
+ * access was, whose FAR is the token.
+ */
+void inject_not_present(uint64_t token);
+
 /* A virtual SError, taken when the guest unmasks it. */
 void inject_serror(void);
 

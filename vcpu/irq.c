@@ -77,6 +77,8 @@ static void serve(struct vcpu *v, uint32_t intid)
     }
     gic_eoi(intid);
     gic_deactivate(intid);
+    if (v->apf.page) /* last: a signal that comes while it looks comes again */
+        apf_collect(v);
 }
 
 void irq_poll(struct vcpu *v)

@@ -17,6 +17,7 @@
 #define VIRT_UART_SIZE 0x1000u
 #define VIRT_PVTIME 0x090a0000u /* one page of it: stolen time (vcpu/stolen.h) */
 #define VIRT_VIRTIO 0x0a000000u /* virtio-mmio: slots of 0x200 bytes, each with an SPI */
+#define VIRT_INFO 0x0b000000u   /* one page: the information page (pv/abi.h) */
 #define VIRT_VIRTIO_STRIDE 0x200u
 #define VIRT_VIRTIO_SLOTS 32u
 #define VIRTIO_SLOT_BALLOON 0u
@@ -26,6 +27,7 @@
 #define VIRT_UART_SPI 33
 #define VIRT_VIRTIO_SPI 48 /* of the first slot */
 
+#define PPI_EVENT 20 /* ours: asynchronous page faults. 16 to 20 are nobody's by convention (BSA) */
 #define PPI_ALARM 26 /* EL2 physical timer */
 #define PPI_VTIMER 27
 #define PPI_PTIMER 30

@@ -34,6 +34,7 @@ enum power_result vcpu_power_on(struct vcpu *target, uint64_t entry, uint64_t co
 void vcpu_power_off(struct vcpu *v)
 {
     /* From here on another vCPU may turn it on again; its registers are set afresh then, so none need be kept. */
+    apf_clear(v);
     atomic_store(&v->power, VCPU_OFF);
     vgic_cpu_off(v);
     atomic_store_explicit(&v->unsettled, 1, memory_order_relaxed);
@@ -49,6 +50,7 @@ void vcpu_suspend(struct vcpu *v, bool powered_down)
 
 void vcpu_power_resume(struct vcpu *v, uint64_t entry, uint64_t context)
 {
+    apf_clear(v);
     v->entry = entry;
     v->context = context;
     vgic_cpu_off(v);

@@ -90,6 +90,7 @@ void vm_reset_stop(struct vcpu *v)
     uint32_t resetting = VM_RESETTING;
     uint32_t life = atomic_load(&vm->lives);
 
+    apf_clear(v);
     if (atomic_load(&v->power) == VCPU_ON) {
         atomic_store(&v->power, VCPU_OFF);
         vgic_cpu_off(v);

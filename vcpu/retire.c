@@ -20,6 +20,7 @@ void vcpu_retire(struct vcpu *v)
     struct vm *vm = v->vm;
 
     v->gone = true;
+    apf_clear(v);
     if (atomic_load(&v->power) == VCPU_ON) {
         atomic_store(&v->power, VCPU_OFF);
         vgic_cpu_off(v); /* virtual interrupts are nobody's any more */

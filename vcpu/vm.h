@@ -15,12 +15,16 @@
 #include "lib/types.h"
 #include "mm/paging.h"
 #include "mm/stage2.h"
+#include "vcpu/apf.h"
 #include "vcpu/platform.h"
 #include "vcpu/vgic.h"
 #include "vcpu/virtio_mmio.h"
 #include "vcpu/vuart.h"
 
 #define MAX_VM_CPUS 16
+
+/* What a guest takes the hypervisor for. */
+enum vm_identity { IDENTITY_MEANWHILE, IDENTITY_KVM, IDENTITY_NONE, IDENTITIES };
 
 struct stolen_time;
 
@@ -49,7 +53,8 @@ struct vcpu {
     uint64_t context;           /* and what it finds in x0 */
     struct s2_port port;        /* its way to the helper: request ring and ready frames */
     bool gone;                  /* own core only: its guest has ended, and it has left it */
-    uint64_t interrupted;       /* the same: where it was when an interrupt of its own ended a wait for a page; or 0 */
+    struct apf apf;             /* asynchronous page faults */
+    uint64_t interrupted; /* own core only: where it was when an interrupt of its own ended a wait for a page; or 0 */
 };
 
 /* What a guest's vCPUs look at before they return to it. */
@@ -82,6 +87,9 @@ struct vm {
     struct vuart uart;
     struct virtio_device virtio[VIRTIO_DEVICES];
     struct stolen_time *stolen; /* a record for each vCPU, in a page that the guest can read (vcpu/stolen.h) */
+    void *info;                 /* the information page, which the guest can read; identity `meanwhile` */
+    enum vm_identity identity;
+    uint64_t features; /* MW_FEATURE_* of pv/abi.h; 0 under another identity */
     struct report_guest *stats;
     _Atomic uint32_t ending;  /* enum vm_state; not VM_RUNNING: every vCPU leaves the guest at its next exit */
     _Atomic uint32_t stopped; /* vCPUs that have, for a reset */
@@ -89,6 +97,7 @@ struct vm {
     _Atomic uint32_t paused;  /* nonzero: every vCPU waits in EL2 after its next exit */
     _Atomic uint32_t gone;    /* vCPUs that have left it for good */
     bool no_reboot;           /* a reset ends it */
+    bool plain_waits;         /* no interrupt of the guest's ends a wait for a page: for comparisons */
     bool first_helper;        /* helper 0 alone serves it: pages of it come from a disk, or it has a residency limit */
     struct paging paging;     /* of a guest with such a limit */
     struct vm_range layout[VM_LAYOUT_MAX];

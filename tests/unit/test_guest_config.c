@@ -213,6 +213,20 @@ static void whole(void **state)
     assert_int_equal(guest[0].initrd.size, 0x100001);
 }
 
+static void identities(void **state)
+{
+    static const char *const names[IDENTITIES] = {"meanwhile", "kvm", "none"};
+    struct wish w = good();
+
+    (void)state;
+    for (uint32_t i = 0; i < IDENTITIES; i++) {
+        w.identity = names[i];
+        read_one(&w);
+        assert_string_equal(guest[0].refused, "");
+        assert_int_equal(guest[0].identity, i);
+    }
+}
+
 static void defaults(void **state)
 {
     struct wish w = good();
@@ -355,6 +369,7 @@ static void cold_pages(void **state)
     assert_true(machine.store == STORE_DEFAULT);
     assert_int_equal(machine.pause_after, PAUSE_AFTER_DEFAULT);
     assert_false(machine.no_read_ahead);
+    assert_false(machine.plain_waits);
 
     start();
     begin("meanwhile");
@@ -363,6 +378,7 @@ static void cold_pages(void **state)
     CELLS("store", 0, 6144);
     CELLS("pause-after", 0);
     bytes("no-read-ahead", "", 0);
+    bytes("plain-waits", "", 0);
     end();
     assert_int_equal(finish_and_read(), 0);
     assert_string_equal(machine.refused, "");
@@ -370,6 +386,7 @@ static void cold_pages(void **state)
     assert_int_equal(machine.store, MIB(6));
     assert_int_equal(machine.pause_after, 0);
     assert_true(machine.no_read_ahead);
+    assert_true(machine.plain_waits);
 
     for (int bad = 0; bad < 5; bad++) {
         start();
@@ -498,7 +515,6 @@ static void each_in_its_own_words(void **state)
     BAD(w.bootargs = long_args);
 
     BAD(w.identity = "xen");
-    BAD_TOO(w.identity = "kvm");
     BAD_TOO(w.identity = "");
     BAD_TOO((w.identity = "meanwhile", w.identity_size = 9));
 
@@ -660,10 +676,13 @@ static void damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(whole),       cmocka_unit_test(defaults),     cmocka_unit_test(limits),
-        cmocka_unit_test(page_images), cmocka_unit_test(on_disk),      cmocka_unit_test(residency),
-        cmocka_unit_test(cold_pages),  cmocka_unit_test(machine_node), cmocka_unit_test(each_in_its_own_words),
-        cmocka_unit_test(others_stay), cmocka_unit_test(absolute),     cmocka_unit_test(damaged),
+        cmocka_unit_test(whole),        cmocka_unit_test(identities),
+        cmocka_unit_test(defaults),     cmocka_unit_test(limits),
+        cmocka_unit_test(page_images),  cmocka_unit_test(on_disk),
+        cmocka_unit_test(residency),    cmocka_unit_test(cold_pages),
+        cmocka_unit_test(machine_node), cmocka_unit_test(each_in_its_own_words),
+        cmocka_unit_test(others_stay),  cmocka_unit_test(absolute),
+        cmocka_unit_test(damaged),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,7 +39,9 @@ static struct guest_dt guest(void)
         .initrd_size = 1234567,
         .seed = seed,
         .seed_size = sizeof(seed),
-        .hypervisor_node = true,
+        .identity = IDENTITY_MEANWHILE,
+        .features = 0x10000000f,
+        .event = 20,
     };
 }
 
@@ -111,6 +113,10 @@ static void platform(void **state)
     HAS_CELLS("/virtio_mmio@a000000", "interrupts", 0, 16, 4);
     assert_non_null(get(node("/virtio_mmio@a000000"), "dma-coherent").p);
     HAS_LIST("/hypervisor", "compatible", "meanwhile,hypervisor-1.0\0meanwhile,hypervisor");
+    HAS_CELLS("/hypervisor", "meanwhile,abi-version", 1, 0);
+    HAS_CELLS("/hypervisor", "meanwhile,features", 1, 0xf);
+    HAS_CELLS("/hypervisor", "meanwhile,info-page", 0, 0xb000000);
+    HAS_CELLS("/hypervisor", "interrupts", 1, 4, 1);
     HAS_LIST("/chosen", "stdout-path", "/pl011@9000000");
     HAS_LIST("/chosen", "bootargs", "console=ttyAMA0 quiet");
     HAS_CELLS("/chosen", "linux,initrd-start", 0, 0x48000000);
@@ -147,7 +153,7 @@ static void seeds(void **state)
 
 static void bare(void **state)
 {
-    struct guest_dt g = {.cpus = 1, .ram_base = ipa(0x40000000), .ram_size = GIB(256)};
+    struct guest_dt g = {.cpus = 1, .ram_base = ipa(0x40000000), .ram_size = GIB(256), .identity = IDENTITY_NONE};
     int chosen;
 
     (void)state;
@@ -158,6 +164,11 @@ static void bare(void **state)
     assert_null(get(chosen, "rng-seed").p);
     assert_null(get(chosen, "kaslr-seed").p);
     assert_true(fdt_path_offset(room, "/hypervisor") < 0);
+    g.identity = IDENTITY_KVM;
+    assert_true(guest_dt_write(room, room_bytes, &g) > 0);
+    HAS_LIST("/hypervisor", "compatible", "linux,kvm");
+    assert_null(get(node("/hypervisor"), "meanwhile,features").p);
+    assert_null(get(node("/hypervisor"), "interrupts").p);
     HAS_CELLS("/memory@40000000", "reg", 0, 0x40000000, 0x40, 0);
 }
 

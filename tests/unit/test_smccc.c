@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* SOURCES: pv/smccc.c pv/psci_info.c pv/psci_cpu_on.c pv/psci_cpu_off.c pv/psci_cpu_suspend.c pv/psci_affinity_info.c pv/psci_system.c pv/psci_system_suspend.c pv/pv_time.c pv/trng.c pv/workaround.c pv/vendor.c pv/release.c */
+/* SOURCES: pv/smccc.c pv/psci_info.c pv/psci_cpu_on.c pv/psci_cpu_off.c pv/psci_cpu_suspend.c pv/psci_affinity_info.c pv/psci_system.c pv/psci_system_suspend.c pv/pv_time.c pv/trng.c pv/workaround.c pv/vendor.c pv/release.c pv/apf.c pv/kvm.c */
 /* The SMCCC dispatcher and PSCI, with the power functions of vcpu/ replaced by ones that record. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -159,6 +159,66 @@ void give_back_end(struct give_back *g)
     given.ended++;
 }
 
+/* ---- asynchronous page faults */
+
+static struct {
+    unsigned on, off, dropped, waits, hints;
+    uint64_t at, flags, page;
+    bool is_token;
+    enum apf_result answer;
+    struct apf_page shared;
+} apf;
+
+enum apf_result apf_enable(struct vcpu *v, ipa_t at, uint32_t flags)
+{
+    apf.on++;
+    apf.at = at.v;
+    apf.flags = flags;
+    v->apf.page = &apf.shared;
+    return apf.answer;
+}
+
+bool apf_disable(struct vcpu *v)
+{
+    bool on = v->apf.page != NULL;
+
+    v->apf.page = NULL;
+    apf.off++;
+    return on;
+}
+
+void apf_drop_all(struct vcpu *v)
+{
+    (void)v;
+    apf.dropped++;
+}
+
+bool apf_take_back(struct vm *m, uint64_t token, ipa_t *page)
+{
+    assert_ptr_equal(m, &vm);
+    *page = ipa(RAM_BASE + token);
+    return apf.is_token;
+}
+
+bool abort_wait(struct vcpu *v, ipa_t at)
+{
+    (void)v;
+    apf.waits++;
+    apf.page = at.v;
+    return at.v != RAM_BASE + 0x6000;
+}
+
+bool s2_hint(struct s2 *s, struct s2_port *port, ipa_t at)
+{
+    (void)s, (void)port, (void)at;
+    return ++apf.hints <= 5;
+}
+
+uint64_t apf_last_token(const struct vcpu *v)
+{
+    return (uint64_t)v->index << 48 | 77;
+}
+
 struct vcpu *vm_vcpu_by_mpidr(struct vm *m, uint64_t mpidr)
 {
     for (uint32_t i = 0; i < m->vcpu_count; i++)
@@ -178,9 +238,11 @@ static int setup(void **state)
     memset(&seen, 0, sizeof(seen));
     memset(cpu, 0, sizeof(cpu));
     memset(&host, 0, sizeof(host));
+    memset(&apf, 0, sizeof(apf));
     for (uint32_t w = 0; w < WORKAROUNDS; w++)
         host.workaround[w] = -1;
     vm = (struct vm){.vcpus = cpu, .vcpu_count = CPUS, .ram_base = ipa(RAM_BASE), .ram_size = RAM_SIZE};
+    vm.features = 0xf;
     for (uint32_t i = 0; i < CPUS; i++) {
         cpu[i].vm = &vm;
         cpu[i].index = i;
@@ -224,6 +286,7 @@ static const uint32_t served[] = {
     0x84000004, 0xc4000004, 0x84000006, 0x84000008, 0x84000009, 0x8400000a, 0x8600ff01, 0x8600ff03,
     0x8400000e, 0xc400000e, 0x84000012, 0xc4000012, 0x84000050, 0x84000051, 0x84000052, 0x84000053,
     0xc4000053, 0xc5000020, 0xc5000021, 0x80003fff, 0x80007fff, 0x80008000, 0x86000100, 0xc6000101,
+    0xc6000100, 0xc6000102, 0xc6000103, 0xc6000104, 0xc6000105,
 };
 
 static bool is_served(uint32_t id)
@@ -241,7 +304,10 @@ static void unknown(void **state)
         for (uint32_t n = 0; n < 0x10000; n += n >= 0x1ff && n < 0xfe00 ? 0xff : 1) {
             uint32_t id = owner << 24 | n;
 
-            assert_int_equal(smccc_find(id) != NULL, is_served(id));
+            assert_int_equal(smccc_find(IDENTITY_MEANWHILE, id) != NULL, is_served(id));
+            assert_int_equal(smccc_find(IDENTITY_NONE, id) != NULL, is_served(id) && owner % 0x40 != 6);
+            assert_int_equal(smccc_find(IDENTITY_KVM, id) != NULL,
+                             (is_served(id) && owner % 0x40 != 6) || id == 0x86000000 || id == 0x8600ff01);
             if (!is_served(id)) {
                 assert_int_equal(call(id, 1, 2, 3), MINUS(1));
                 assert_int_equal(frame.x[1], 1);
@@ -256,7 +322,7 @@ static void unknown(void **state)
     }
     /* KVM's feature call is not ours under this identity. */
     assert_int_equal(call(0x86000000, 0, 0, 0), MINUS(1));
-    assert_int_equal(call(0xc6000100, 0, 0, 0), MINUS(1));
+    assert_int_equal(call(0xc6000106, 0, 0, 0), MINUS(1));
     assert_int_equal(call(0x86000101, 0, 0, 0), MINUS(1));
     assert_int_equal(given.begun, 0);
     assert_int_equal(seen.on + seen.off + seen.suspend + seen.end, 0);
@@ -536,6 +602,86 @@ static void system_end(void **state)
     vm.no_reboot = false;
 }
 
+/* Without a helper, or under another identity, there is none of it. */
+static void asynchronous(void **state)
+{
+    static const uint64_t bad[][2] = {
+        {RAM_BASE + 8, 0}, {RAM_BASE - PAGE_SIZE, 0}, {RAM_BASE + RAM_SIZE, 0}, {0x0b000000, 0},
+        {RAM_BASE, 2},     {RAM_BASE, UINT64_MAX},    {UINT64_MAX << 12, 0},    {RAM_BASE, UINT64_C(1) << 32},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        assert_int_equal(call(0xc6000102, bad[i][0], bad[i][1], 0), MINUS(3));
+    assert_int_equal(call(0xc6000103, 0, 0, 0), MINUS(4));
+    assert_int_equal(apf.on, 0);
+    assert_int_equal(call(0xc6000102, RAM_BASE + RAM_SIZE - PAGE_SIZE, 1, 0), 0);
+    assert_true(apf.at == RAM_BASE + RAM_SIZE - PAGE_SIZE && apf.flags == 1 && frame.x[1] == 77);
+    assert_true(apf.shared.version == 0x10000 && apf.shared.size == 0x700);
+    assert_int_equal(call(0xc6000103, 0, 0, 0), 0);
+    apf.answer = APF_ON;
+    assert_int_equal(call(0xc6000102, RAM_BASE, 0, 0), MINUS(4));
+    apf.answer = APF_TAKEN;
+    assert_int_equal(call(0xc6000102, RAM_BASE, 0, 0), MINUS(4));
+    apf.answer = APF_BAD;
+    assert_int_equal(call(0xc6000102, RAM_BASE, 0, 0), MINUS(3));
+
+    assert_int_equal(call(0xc6000104, 0x5000, 0, 0), 1);
+    assert_int_equal(apf.waits, 0);
+    apf.is_token = true;
+    assert_int_equal(call(0xc6000104, 0x5000, 0, 0), 0);
+    assert_true(apf.waits == 1 && apf.page == RAM_BASE + 0x5000);
+    assert_int_equal(call(0xc6000104, 0x6000, 0, 0), 2);
+
+    assert_int_equal(call(0xc6000105, RAM_BASE + 1, 1, 0), MINUS(3));
+    assert_int_equal(call(0xc6000105, RAM_BASE, RAM_SIZE / PAGE_SIZE + 1, 0), MINUS(3));
+    assert_int_equal(call(0xc6000105, RAM_BASE, UINT64_MAX, 0), MINUS(3));
+    assert_int_equal(call(0xc6000105, RAM_BASE, 3, 0), 3);
+    assert_int_equal(call(0xc6000105, RAM_BASE, RAM_SIZE / PAGE_SIZE, 0), 2);
+
+    apf.dropped = 0;
+    call(0x84000000, 0, 0, 0);
+    assert_int_equal(apf.dropped, 1);
+
+    vm.features = 3;
+    for (uint32_t id = 0xc6000102; id <= 0xc6000105; id++)
+        assert_int_equal(call(id, RAM_BASE, 0, 0), MINUS(1));
+    assert_int_equal(call(0xc6000100, 0, 0, 0), 0x10000);
+    assert_true(frame.x[1] == 3 && frame.x[2] == 0xb000000 && frame.x[3] == 0);
+    vm.identity = IDENTITY_NONE;
+    for (uint32_t id = 0xc6000100; id <= 0xc6000105; id++)
+        assert_int_equal(call(id, RAM_BASE, 0, 0), MINUS(1));
+    assert_int_equal(call(0x8600ff01, 0, 0, 0), MINUS(1));
+    assert_int_equal(call(0x84000000, 0, 0, 0), 0x10001); /* standard services are everybody's */
+}
+
+static void discovery(void **state)
+{
+    (void)state;
+    assert_int_equal(call(0x86000100, 0, 0, 0), 0xf);
+    assert_int_equal(call(0xc6000100, 0, 0, 0), 0x10000);
+    assert_true(frame.x[1] == 0xf && frame.x[2] == 0xb000000 && frame.x[3] == 20);
+}
+
+/* As Linux and its tools look for it. */
+static void as_kvm(void **state)
+{
+    static const uint8_t uid[16] = {0x28, 0xb4, 0x6f, 0xb6, 0x2e, 0xc5, 0x11, 0xe9,
+                                    0xa9, 0xca, 0x4b, 0x56, 0x4d, 0x00, 0x3a, 0x74};
+
+    (void)state;
+    vm.identity = IDENTITY_KVM;
+    call(0x8600ff01, 0, 0, 0);
+    for (unsigned i = 0; i < 16; i++)
+        assert_int_equal(frame.x[i / 4] >> (8 * (i % 4)) & 0xff, uid[i]);
+    assert_int_equal(call(0x86000000, 0, 0, 0), 1);
+    assert_true(frame.x[1] == 0 && frame.x[2] == 0 && frame.x[3] == 0);
+    for (uint32_t id = 0xc6000100; id <= 0xc6000105; id++)
+        assert_int_equal(call(id, RAM_BASE, 0, 0), MINUS(1));
+    assert_int_equal(call(0x86000100, 0, 0, 0), MINUS(1));
+    assert_int_equal(call(0x8600ff03, 0, 0, 0), MINUS(1));
+}
+
 /* The bytes of the UID in the order in which it is written, against the words of DEN0028. */
 static void identity(void **state)
 {
@@ -574,7 +720,6 @@ static void release(void **state)
     uint64_t most = GIVE_BACK_BATCH * BLOCK_SIZE;
 
     (void)state;
-    assert_int_equal(call(MW_FN_FEATURES, 0, 0, 0), MW_FEATURE_RELEASE);
     for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
         assert_int_equal(call(MW_FN_RELEASE, bad[i][0], bad[i][1], 9), MINUS(3));
         assert_int_equal(frame.x[1], 0);
@@ -618,6 +763,9 @@ int main(void)
         cmocka_unit_test_setup(system_end, setup),
         cmocka_unit_test_setup(identity, setup),
         cmocka_unit_test_setup(release, setup),
+        cmocka_unit_test_setup(asynchronous, setup),
+        cmocka_unit_test_setup(discovery, setup),
+        cmocka_unit_test_setup(as_kvm, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

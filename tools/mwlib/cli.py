@@ -27,9 +27,8 @@ exit codes:
     4  QEMU ended otherwise                 124  timeout                 130  interrupted
 
 A TOML file has [machine] (machine, cpu, ram, helpers, cores, icount, timeout, stats, record, record-every, quiet,
-swap, store, pause-after, no-read-ahead, qemu-arg) and [[guest]] (name, kernel, initrd, image, disk, append, cpus, memory, identity,
-populate-granule, resident, no-reboot), as often as there
-are guests. Paths in it count from its own folder; options on the command line override it, for each of the guests.
+swap, store, pause-after, no-read-ahead, plain-waits, qemu-arg) and [[guest]] (name, kernel, initrd, image, disk, append,
+cpus, memory, identity, populate-granule, resident, no-reboot), as often as there are guests. Paths in it count from its own folder; options on the command line override it, for each of the guests.
 
 environment: MW_IMAGE is the hypervisor image to start (build/meanwhile.img); MW_THREADS, single or multi, is how
 QEMU runs the cores (one thread for a guest with one vCPU, else one for each core)."""
@@ -99,6 +98,9 @@ def add_guest_options(p):
     p.add_argument("--pause-after", metavar="S", type=typed(options.count), help="seconds that a guest waits for room, if there is none for its cold pages,"
                    " before it is paused; 0: for ever (10)")
     p.add_argument("--no-read-ahead", action="store_true", default=None, help="guests with --resident get no page before they ask for it")
+    p.add_argument("--identity", metavar="WHO", help=f"what the guest takes the hypervisor for: {', '.join(options.IDENTITIES)} (meanwhile)")
+    p.add_argument("--plain-waits", action="store_true", default=None, help="a vCPU that waits for a page takes no interrupt of its guest's"
+                   " meanwhile: to compare with")
     p.add_argument("--no-reboot", action="store_true", default=None, help="a reset ends the guest, which is exit code 3")
     p.add_argument("--quiet", action="store_true", default=None, help="no '[mw] ' lines and no report at power-off")
 

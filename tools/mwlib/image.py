@@ -146,6 +146,8 @@ def config_tree(machine, guests, payloads, places):
     props["pause-after"] = fdt.cells(machine.pause_after)
     if machine.no_read_ahead:
         props["no-read-ahead"] = b""
+    if machine.plain_waits:
+        props["plain-waits"] = b""
     config = fdt.Node("meanwhile", props)
     nodes = [guest_node(g, p, places) for g, p in zip(guests, payloads)]
     return fdt.serialise(fdt.Node("", two, [fdt.Node("chosen", two, [config] + nodes)]))

@@ -61,6 +61,7 @@ class Machine:
     store: int = -1  # bytes of RAM for compressed pages; -1: default_store()
     pause_after: int = 10  # seconds that a guest waits for room before it is paused; 0: for ever
     no_read_ahead: bool = False
+    plain_waits: bool = False  # for comparisons
     qemu_arg: list = field(default_factory=list)
     swap_size: int = 0  # of a swap file that is made
     disks: list = field(default_factory=list)  # what guests name as theirs, each once: number n is "mw<n>" to EL2 and QEMU
@@ -128,7 +129,7 @@ GUEST_KEYS = {"name": string, "kernel": string, "initrd": string, "image": strin
               "identity": string, "populate-granule": size, "resident": size, "no-reboot": flag}
 MACHINE_KEYS = {"machine": string, "cpu": string, "ram": size, "helpers": count, "cores": count, "icount": flag,
                 "timeout": seconds, "stats": string, "record": string, "record-every": count, "quiet": flag, "swap": string, "store": size, "pause-after": count,
-                "no-read-ahead": flag, "qemu-arg": string_list}
+                "no-read-ahead": flag, "plain-waits": flag, "qemu-arg": string_list}
 
 
 def apply(target, values, keys, where, folder=""):

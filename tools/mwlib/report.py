@@ -14,7 +14,8 @@ VERSION = 1
 HEAD = struct.Struct("<QII I3I 6I QQQ96sQ")
 GUEST = struct.Struct("<32sII Qqq96sQQ 18Q QQ")
 WAITS = 36  # REPORT_WAITS
-VCPU = struct.Struct(f"<II 5Q 7Q qqQQ Q 3Q 3Q {WAITS}Q")
+APF = ("injected", "ready", "waits", "refused_walk", "refused_masked", "refused_kernel", "refused_no_room")
+VCPU = struct.Struct(f"<II 5Q 7Q qqQQ Q 3Q 3Q {len(APF)}Q {WAITS}Q")
 HELPER = struct.Struct("<II 6Q Q 5Q 8Q")
 MAX_ENTRIES = 4096  # of one array: more is a damaged report
 
@@ -103,7 +104,8 @@ class Report:
             "paging": dict(zip(PAGING, paging)) | {
                 "rejuvenated": sum(v[22] for v in mine), "ahead_hits": sum(v[23] for v in mine)},
             "interrupted_waits": sum(v[24] for v in mine),
-            "wait_log2_ns": [sum(v[25 + i] for v in mine) for i in range(WAITS)],
+            "async_faults": {n: sum(v[25 + i] for v in mine) for i, n in enumerate(APF)},
+            "wait_log2_ns": [sum(v[25 + len(APF) + i] for v in mine) for i in range(WAITS)],
             "faults": {n: sum(v[2 + i] for v in mine) for i, n in enumerate(FAULTS)},
             "exits": {n: sum(v[7 + i] for v in mine) for i, n in enumerate(EXITS)},
         }

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Asynchronous page faults from a bare EL1 guest (tests/guest/apf.c): each call, what is refused, and who is told of what."""
+
+import os
+import struct
+
+import pytest
+
+from test_disk import FROM_DISK
+from test_image import passed
+
+PAGE = 4096
+ALWAYS = ["INFO", "features", "the information page says the same", "and so does the node", "forged tokens", "ENABLE", "enabled twice",
+          "nobody who has not asked is told", "all that is not present is answered", "each is answered once", "each has its content",
+          "not with interrupts masked", "nor with the priority mask closed", "then not at EL1", "WAIT brings the page",
+          "no more than the ring has room for", "one interrupt until the ring is read", "a ring that was tampered with: waits",
+          "the rest is told at once", "and nothing after it", "a kernel that starts finds nothing registered",
+          "nor does one whose MMU is off", "what was hinted at is there"]  # yapf: disable
+
+
+def numbered(pages):
+    """Pages that begin with their number; the rest does not compress."""
+    return b"".join(struct.pack("<Q", n) + os.urandom(PAGE - 8) for n in range(pages))
+
+
+@pytest.mark.racy
+@pytest.mark.parametrize("machine", ["virt", "virt-gicv2"])
+@pytest.mark.parametrize("cpus, delay", [(1, 10), (2, 3)])
+def test_told_and_answered(mw, image, drive, machine, cpus, delay):
+    """A guest with a residency limit: nothing brings a page but its touch."""
+    url = drive("--filter=delay", "file", image("apf", numbered(7000)), f"rdelay={delay}ms")
+    done = mw("run", "--disk", url, *FROM_DISK, "--machine", machine, "--cpus", cpus, "--resident", "48M", "--no-read-ahead", "--append", "")
+    passed(done, *ALWAYS, *(["a page that is another's", "one of its own", "off with its CPU, and on again"] if cpus > 1 else []))
+    asynchronous = done.stats["guests"][0]["async_faults"]
+    assert asynchronous["injected"] > 200 and asynchronous["waits"] > 10
+    assert asynchronous["ready"] + asynchronous["waits"] <= asynchronous["injected"]
+    assert min(asynchronous[f"refused_{why}"] for why in ("masked", "kernel", "no_room")) >= 3
+    assert done.stats["shared_locks_on_fault_path"] == 0
