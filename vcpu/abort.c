@@ -51,6 +51,21 @@ static bool may_interrupt(struct vcpu *v, bool before)
     return !before && !v->vm->plain_waits && !(sysreg_read(spsr_el2) & SPSR_I) && vgic_pending(v);
 }
 
+/*
+ * Until a physical interrupt. Virtual ones are not signalled meanwhile: they are none of EL2's wake-up events, but QEMU's WFI returns
+ * for them at once, and the guest may have them masked for as long as this takes.
+ */
+static void sleep(struct vcpu *v)
+{
+    bool hold = v->vgic.lr_used;
+
+    if (hold)
+        vgic_cpu_hold(true);
+    irq_wait(v);
+    if (hold)
+        vgic_cpu_hold(false);
+}
+
 /* What may end a wait before the page is there. */
 enum patience {
     WAIT_OUT,    /* nothing but the guest's end */
@@ -96,7 +111,7 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
             c->in_fault = false; /* whose interrupt it is, or what is said of a guest, is not the fault's business */
             if (since)
                 wait_for_room(v, since);
-            irq_wait(v);
+            sleep(v);
             c->in_fault = true;
             slept = true;
         }
