@@ -65,6 +65,14 @@ $(BUILD)/meanwhile.elf: $(OBJECTS) linker.ld $(LIBRARIES)
 	@echo "  IMG     $@"
 	@$(OBJCOPY) -O binary $< $@
 
+# What a guest finds in its information page as the build.
+COMMIT := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+$(BUILD)/commit: force
+	@mkdir -p $(@D)
+	@echo '$(COMMIT)' | cmp -s - $@ || echo '$(COMMIT)' > $@
+$(BUILD)/obj/hyp/build.c.o: $(BUILD)/commit
+$(BUILD)/obj/hyp/build.c.o: CPPFLAGS += -DMW_BUILD='"$(COMMIT)"'
+
 $(BUILD)/obj/%.c.o: %.c $(BUILD)/toolchain
 	@echo "  CC      $<"
 	@mkdir -p $(@D)
@@ -116,6 +124,32 @@ $(BUILD)/demo.cpio: tools/demo/init tools/mkinitramfs tools/mwlib/cpio.py build/
 	@echo "  CPIO    $@"
 	@$(PYTHON) tools/mkinitramfs -o $@ tools/demo/init
 
+# ---- the module for Linux guests, for each kernel whose headers were collected (tools/mw setup)
+
+MODULE_SOURCES := $(wildcard guest/linux/*) pv/abi.h
+
+.PHONY: modules
+modules: $(patsubst %,$(BUILD)/module/%/meanwhile.ko,arm64 rt 6.12)
+
+# Without pahole there is no BTF for modules, and 6.12's headers would want it.
+$(BUILD)/module/%/meanwhile.ko: $(MODULE_SOURCES) $(BUILD)/headers/%
+	@echo "  MODULE  $@"
+	@rm -rf $(@D) && mkdir -p $(@D)/pv && cp guest/linux/* $(@D) && cp pv/abi.h $(@D)/pv
+	@$(MAKE) --no-print-directory -s -C $(BUILD)/headers/$*/build ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- \
+		CONFIG_DEBUG_INFO_BTF_MODULES= M=$(abspath $(@D)) modules
+
+# ---- programs for Linux guests
+
+PROGRAMS := $(patsubst tests/linux/programs/%.c,$(BUILD)/programs/%,$(wildcard tests/linux/programs/*.c))
+
+.PHONY: programs
+programs: $(PROGRAMS)
+
+$(BUILD)/programs/%: tests/linux/programs/%.c
+	@echo "  PROGRAM $@"
+	@mkdir -p $(@D)
+	@aarch64-linux-gnu-gcc -std=gnu17 -O2 -Wall -Wextra -Werror -static -o $@ $<
+
 # ---- host programs: tests/unit/test_*.c under ASan and UBSan, tests/unit/tsan_*.c under TSan. Each names the
 # hypervisor's sources it needs in a line `/* SOURCES: mm/stage2.c mm/desc.c */`; headers in tests/unit/fake stand in
 # for the real ones.
@@ -164,7 +198,7 @@ $(BUILD)/fuzz/corpus: tests/fuzz/corpus $(wildcard tests/fuzz/*.py) tools/mwlib/
 AGAIN = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 PYTEST = $(PYTHON) -B -m pytest -p no:cacheprovider
 
-.PHONY: all run test soak fuzz bench check format setup kernels clean distclean help
+.PHONY: all run test soak fuzz bench bench-apf check format setup kernels clean distclean help
 all: setup
 	$(AGAIN) image
 
@@ -173,11 +207,11 @@ run: setup
 	@$(PYTHON) tools/mw run $(ARGS)
 
 test: kernels
-	$(AGAIN) image guests demo unit fuzzers
+	$(AGAIN) image guests demo unit fuzzers modules programs
 	@$(PYTEST) tests $(ARGS)
 
 soak: kernels
-	$(AGAIN) image guests demo unit fuzzers
+	$(AGAIN) image guests demo unit fuzzers modules programs
 	@$(PYTEST) tests --soak --repeat $(REPEAT) --repeat-linux $(REPEAT_LINUX) -m 'racy or slow' -v $(ARGS)
 
 # What they find goes on from one time to the next, in build/fuzz/found; what crashes is left in build/fuzz.
@@ -190,6 +224,10 @@ fuzz: setup
 bench: setup
 	$(AGAIN) image guests demo
 	@$(PYTHON) tests/bench/run $(ARGS)
+
+bench-apf: setup
+	$(AGAIN) image modules programs
+	@$(PYTHON) tests/bench/apf $(ARGS)
 
 check: setup
 	@$(PYTHON) tools/check
@@ -221,6 +259,7 @@ help:
 	@echo 'make soak       the racy and the slow tests, REPEAT=$(REPEAT) times, with Linux REPEAT_LINUX=$(REPEAT_LINUX)'
 	@echo 'make fuzz       the fuzzers, each for SECONDS=$(SECONDS) s'
 	@echo 'make bench      the figures'
+	@echo 'make bench-apf  what asynchronous page faults are worth, beside plain waits'
 	@echo 'make clean      remove what was built; make distclean also what was fetched'
 	@echo
 	@echo 'Each sets the machine up first. CROSS_COMPILE= and CC=clang choose the toolchain, BUILD= the folder.'

@@ -5,8 +5,10 @@ The arm64 packages are never installed: apt reads the archive's arm64 index into
     build/debian/root/      the packages' files
     build/debian/vmlinuz    the kernel
     build/debian/busybox    the static busybox
+    build/headers/arm64/    what modules for that kernel are built with
 and, for the tests that start them (--kernels):
     build/kernels/rt, 6.12  the boot files of Debian's -rt-arm64 kernel and of its newer one
+    build/headers/rt, 6.12  and theirs
 """
 
 import os
@@ -19,7 +21,7 @@ from .common import BUILD, EXIT_OFF, EXIT_USAGE, Refusal, say
 
 PACKAGES = (
     # the build
-    "gcc", "libc6-dev", "gcc-aarch64-linux-gnu", "binutils-aarch64-linux-gnu", "make", "python3",
+    "gcc", "libc6-dev", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "binutils-aarch64-linux-gnu", "make", "python3",
     # the machine
     "qemu-system-arm", "qemu-utils", "device-tree-compiler", "liblz4-1",
     # the pages of `mw report`
@@ -28,7 +30,7 @@ PACKAGES = (
     "libcmocka-dev", "libfdt-dev", "liblz4-dev", "python3-pytest", "python3-pexpect", "cpio", "dt-schema",
     "nbdkit",
     # the checks and the fuzzers
-    "clang", "clang-format", "clang-tidy", "libclang-rt-dev", "pyflakes3",
+    "clang", "clang-format", "clang-tidy", "libclang-rt-dev", "pyflakes3", "spin",
 )
 # The kernel's name changes with its ABI: what linux-image-arm64 depends on is the current one.
 KERNEL_META = "linux-image-arm64"
@@ -41,6 +43,7 @@ RT_META = "linux-image-rt-arm64"
 NEWER = r"linux-image-6\.12\.[0-9]+\+deb12-arm64"  # of bookworm-security: no package depends on the current one
 KERNELS = os.path.join(BUILD, "kernels")
 KERNELS_STAMP = os.path.join(KERNELS, "packages")
+HEADERS = os.path.join(BUILD, "headers")
 LOG = os.path.join(BUILD, "setup.log")
 ENVIRONMENT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
@@ -203,12 +206,65 @@ def collect_kernels():
     os.rename(work, KERNELS)
 
 
+def kernel_packages(kernels):
+    """{name: kernel's package} of those that were collected."""
+    found = {}
+    for name, path in (("arm64", STAMP), *((n, KERNELS_STAMP) for n in ("rt", "6.12") if kernels)):
+        with open(path, encoding="utf-8") as f:
+            images = [d.split("_")[0] for d in f.read().splitlines() if d.startswith("linux-image-")]
+        (found[name],) = [i for i in images if name == "arm64" or ("-rt-" if name == "rt" else "-6.12.") in i]
+    return found
+
+
+def headers_stamp(name, package):
+    return os.path.join(HEADERS, name, package)
+
+
+def collect_headers(packages):
+    """
+    Fetches and unpacks the headers of these kernels: the machine's own build tools among them, arm64's configuration and
+    the sources that all architectures share. Their one absolute path is made to lead here.
+    """
+    work = HEADERS + ".new"
+    shutil.rmtree(work, ignore_errors=True)
+    os.makedirs(work)
+    say("setup: collecting the headers of Debian's arm64 kernels (about 15 MB each)")
+    index = Arm64Index(os.path.join(work, "apt"))
+    index.update()
+    for name, package in packages.items():
+        root, headers = os.path.join(work, name), package.replace("linux-image-", "linux-headers-")
+        common = index.dependency(headers, r"linux-headers-\S+-common\S*")
+        kbuild = index.dependency(headers, r"linux-kbuild-\S+")
+        debs = index.download([headers, common])
+        if run_logged(["apt-get", "-o", "Acquire::Retries=3", "download", kbuild], "setup", cwd=index.folder) != 0:
+            raise Refusal(f"setup: cannot download {kbuild}; the end of {LOG}:\n{log_tail()}")
+        debs += [os.path.join(index.folder, n) for n in os.listdir(index.folder) if n.startswith(f"{kbuild}_")]
+        for deb in debs:
+            if run_logged(["dpkg-deb", "-x", deb, root], "setup") != 0:
+                raise Refusal(f"setup: cannot unpack {deb}; the end of {LOG}:\n{log_tail()}")
+        source = os.path.join("usr", "src", headers)
+        makefile = os.path.join(root, source, "Makefile")
+        with open(makefile, encoding="utf-8") as f:
+            text = f.read()
+        with open(makefile, "w", encoding="utf-8") as f:
+            f.write(text.replace("/usr/src/", f"{os.path.join(HEADERS, name)}/usr/src/"))
+        os.symlink(source, os.path.join(root, "build"))
+        with open(os.path.join(root, package), "w", encoding="utf-8") as f:
+            f.writelines(os.path.basename(d) + "\n" for d in debs)
+        os.makedirs(HEADERS, exist_ok=True)
+        shutil.rmtree(os.path.join(HEADERS, name), ignore_errors=True)
+        os.rename(root, os.path.join(HEADERS, name))
+    shutil.rmtree(work)
+
+
 def run(check_only=False, kernels=False):
     if not shutil.which("apt-get") or not shutil.which("dpkg-query"):
         raise Refusal(f"setup: this is not a Debian system; install by hand: {' '.join(PACKAGES)}")
     missing = missing_packages()
     absent = [] if collected() else ["build/debian"]
     absent += [] if not kernels or os.path.exists(KERNELS_STAMP) else ["build/kernels"]
+    if not absent:
+        absent += [f"build/headers/{n}" for n, p in kernel_packages(kernels).items() if not os.path.exists(headers_stamp(n, p))]
     if check_only:
         if missing or absent:
             say(f"setup: missing: {' '.join(missing + absent)}")
@@ -221,4 +277,7 @@ def run(check_only=False, kernels=False):
         collect()
     if "build/kernels" in absent:
         collect_kernels()
+    without = {n: p for n, p in kernel_packages(kernels).items() if not os.path.exists(headers_stamp(n, p))}
+    if without:
+        collect_headers(without)
     return EXIT_OFF

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""Asynchronous page faults in Debian's kernels, by the module of guest/linux: tasks at work on more memory than the guest may hold
+read what they wrote, sleep for pages instead of holding up their CPU, and none is left asleep."""
+
+import re
+from pathlib import Path
+
+import pytest
+from test_debian import COMPLAINTS, LOUD, MOUNTS
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+INIT = MOUNTS + """
+mount -t debugfs debug /sys/kernel/debug
+"""
+OFF = """
+sleep 0.3
+poweroff -f
+"""
+
+
+@pytest.fixture
+def linux(mw, initramfs, debian_kernel, more_kernels, drive):
+    """linux(script, kernel=, cpus=, delay=, ...) -> (output, statistics) of a guest with the module and work in its root."""
+
+    def run(script, *args, kernel="arm64", cpus=1, delay=1, resident="64M", timeout=180):
+        ko = ROOT / "build" / "module" / kernel / "meanwhile.ko"
+        files = {"meanwhile.ko": (ko.read_bytes(), 0o644), "work": ((ROOT / "build" / "programs" / "work").read_bytes(), 0o755)}
+        limits = ["--resident", resident, "--store", 0, "--swap", drive("--filter=delay", "memory", "512M", f"rdelay={delay}ms", write=True)]
+        done = mw("run", "--kernel", {"arm64": debian_kernel, **more_kernels}[kernel], "--initrd", initramfs(INIT + script + OFF, files),
+                  "--append", LOUD, "--cpus", cpus, "--memory", "256M", *(limits if resident else []), *args, timeout=timeout)
+        out = done.stdout.replace("\r", "")
+        assert done.code == 0 and done.stats["result"] == "off", out + done.stderr
+        assert not [line for line in out.splitlines() if COMPLAINTS.search(line)], out
+        assert "WRONG" not in out, out
+        return out, done.stats
+
+    return run
+
+
+def counters(out):
+    return {name: int(n) for name, n in re.findall(r"^(parked_user|parked_kernel|early|waited_alone|waited_atomic|events|interrupts|errors"
+                                                   r"|woken_all) (\d+)$", out, re.M)}
+
+
+WORK = """
+insmod /meanwhile.ko || echo no module
+for n in 1 2 3; do /work mem 6000 4000 20 & done
+/work fetch 2500 1500 &
+/work pipe 2500 1500 &
+wait
+cat /sys/kernel/debug/meanwhile/stats
+rmmod meanwhile && echo unloaded
+"""
+
+
+@pytest.mark.racy
+@pytest.mark.parametrize("kernel, cpus", [("arm64", 1), ("rt", 2), ("6.12", 2)])
+def test_tasks_sleep_for_pages(linux, kernel, cpus):
+    """Loads and stores, instruction fetches, and the kernel's own copies from and to user space."""
+    out, stats = linux(WORK, kernel=kernel, cpus=cpus)
+    assert out.count("work: mem did 4000") == 3 and out.count("work: fetch did 1500") == 1 and out.count("work: pipe did 1500") == 1, out
+    assert "unloaded" in out
+    module, ours = counters(out), stats["guests"][0]["async_faults"]
+    assert module["parked_user"] > 500 and module["parked_kernel"] > 50, (module, ours)
+    slept = module["parked_user"] + module["parked_kernel"] + module["early"]
+    # What happened after the counters were read is the hypervisor's alone: no more than may be on their way at once.
+    assert 0 <= ours["injected"] - slept - module["waited_alone"] - module["waited_atomic"] <= 64 * cpus, (module, ours)
+    assert 0 <= ours["ready"] - module["events"] <= 64 * cpus and module["interrupts"] <= module["events"], (module, ours)
+    assert stats["shared_locks_on_fault_path"] == 0
+
+
+@pytest.mark.parametrize("identity", ["none", "kvm"])
+def test_not_for_others(linux, identity):
+    """Where the hypervisor does not say who it is the module does not load, and calls nobody: there are as many hypercalls as without it."""
+    out, stats = linux("insmod /meanwhile.ko; echo insmod $?\n", "--identity", identity, resident="")
+    assert "No such device" in out and "insmod 1" in out, out
+    _, without = linux("", "--identity", identity, resident="")
+    assert stats["guests"][0]["exits"]["hvc"] == without["guests"][0]["exits"]["hvc"]
+    assert stats["guests"][0]["async_faults"]["injected"] == 0
+
+
+CHANGES = """
+insmod /meanwhile.ko || echo no module
+for n in 1 2 3; do /work mem 6000 0 20 for=6000 & done
+/work pipe 2500 0 for=6000 &
+n=0
+while [ $n -lt 12 ]; do
+    echo N >/sys/module/meanwhile/parameters/apf; sleep 0.1; echo Y >/sys/module/meanwhile/parameters/apf
+    echo 0 >/sys/devices/system/cpu/cpu1/online; sleep 0.1; echo 1 >/sys/devices/system/cpu/cpu1/online
+    cat /sys/kernel/debug/meanwhile/stats >/tmp/stats
+    rmmod meanwhile && insmod /meanwhile.ko || echo no reload
+    n=$((n + 1)); sleep 0.1
+done
+wait
+cat /tmp/stats
+"""
+
+
+@pytest.mark.racy
+@pytest.mark.parametrize("kernel", ["arm64", "rt"])
+def test_changes_under_way(linux, kernel):
+    """Turned off and on, CPUs that go and come, and the module unloaded and loaded, while tasks sleep."""
+    out, stats = linux(CHANGES, kernel=kernel, cpus=2)
+    assert len(re.findall(r"work: (mem|pipe) did \d+ in \d+ ms", out)) == 4, out
+    assert "no reload" not in out and "no module" not in out, out
+    assert stats["guests"][0]["async_faults"]["injected"] > 500
