@@ -267,7 +267,7 @@ bool s2_hint(struct s2 *s, struct s2_port *port, ipa_t at)
 
     for (uint32_t i = 0; i < PORT_REQUESTS; i++)
         unused += !atomic_load_explicit(&requests[port->first_request + i].busy, memory_order_relaxed);
-    if (unused <= PORT_REQUESTS - ASYNC_FAULTS)
+    if (unused <= PORT_REQUESTS / 2)
         return false; /* faults come first */
     epoch_enter();
     e = s2_walk(s, at);

@@ -574,6 +574,90 @@ static void joined_a_former_life(void **state)
     assert_int_equal(sgi_count(1), 1);
 }
 
+/* ---- pages on their way while the vCPU does something else */
+
+static void tickets(void **state)
+{
+    const uint8_t *bytes = image_make(MIB(4), 0);
+    struct s2_ticket one, two, none;
+
+    (void)state;
+    make(2, 1, false);
+    add_image(bytes, MIB(4), RAM);
+    assert_int_equal(fault(0, RAM + 0x5000, false), S2_WAIT);
+    core_enter(0);
+    assert_false(s2_wait_ticket(&world.s2, ipa(RAM + MIB(2)), &none)); /* nobody has asked for it */
+    assert_true(s2_wait_ticket(&world.s2, ipa(RAM + 0x5000), &one));
+    assert_false(s2_ticket_ended(&one));
+    /* It has signalled, and goes on (it waits for a frame): the next look puts our name back. */
+    atomic_store(&requests[one.number].waiters, 0);
+    assert_false(s2_ticket_ended(&one));
+    assert_true(atomic_load(&requests[one.number].waiters) == BIT(0));
+    assert_true(world_step(0));
+    assert_int_equal(sgi_count(0), 1);
+    core_enter(0);
+    assert_true(s2_ticket_ended(&one));
+    assert_false(s2_wait_ticket(&world.s2, ipa(RAM + 0x5000), &none)); /* it is there */
+    assert_false(s2_is_unreadable(&world.s2, ipa(RAM + 0x5000)));
+    assert_int_equal(fault(0, RAM + 0x5000, false), S2_RESUME);
+    /* The same request for another page: the old ticket stays ended. */
+    requests[one.number].busy = false;
+    world.port[0].turn = one.number + PORT_REQUESTS - 1;
+    assert_int_equal(fault(0, RAM + MIB(2), false), S2_WAIT);
+    core_enter(0);
+    assert_true(s2_wait_ticket(&world.s2, ipa(RAM + MIB(2)), &two));
+    assert_true(two.number == one.number && two.round != one.round);
+    assert_true(s2_ticket_ended(&one) && !s2_ticket_ended(&two));
+    image_drop();
+}
+
+static void hints(void **state)
+{
+    const uint8_t *bytes = image_make(MIB(2), 0);
+    uint32_t begun = 0;
+
+    (void)state;
+    make(1, 1, false);
+    add_image(bytes, MIB(2), RAM);
+    core_enter(0);
+    assert_true(s2_hint(&world.s2, &world.port[0], ipa(RAM + MIB(64)))); /* zeroes: nothing to bring */
+    assert_int_equal(byte_ring_count(&world.port[0].requests), 0);
+    assert_true(s2_hint(&world.s2, &world.port[0], ipa(RAM + 0x3000)));
+    assert_int_equal(byte_ring_count(&world.port[0].requests), 1);
+    assert_true(world_step(0));
+    core_enter(0);
+    assert_int_equal(fault(0, RAM + 0x3000, false), S2_RESUME);
+    /* Not so many that a fault would find no request. */
+    while (begun < BLOCK_PAGES && s2_hint(&world.s2, &world.port[0], ipa(RAM + 0x4000 + begun * PAGE_SIZE)))
+        begun++;
+    assert_int_equal(begun, PORT_REQUESTS / 2);
+    assert_int_equal(fault(0, RAM + 0x100000, false), S2_WAIT);
+    image_drop();
+}
+
+/* A guest can use up all of them: the next fault waits without holding up the helper, and is served when one is free. */
+static void no_request(void **state)
+{
+    const uint8_t *bytes = image_make(MIB(2), 0);
+
+    (void)state;
+    make(1, 1, false);
+    add_image(bytes, MIB(2), RAM);
+    assert_int_equal(fault(0, RAM, false), S2_WAIT); /* the table's */
+    assert_true(world_step(0));
+    for (uint64_t i = 1; i <= PORT_REQUESTS; i++)
+        assert_int_equal(fault(0, RAM + i * PAGE_SIZE, false), S2_WAIT);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(fault(0, RAM + 0x100000, false), S2_BUSY);
+        assert_true(atomic_load(&cores[0].epoch) == 0);
+    }
+    assert_true(world_step(0));
+    assert_int_equal(fault(0, RAM + 0x100000, false), S2_WAIT);
+    world_settle();
+    assert_int_equal(fault(0, RAM + 0x100000, false), S2_RESUME);
+    image_drop();
+}
+
 /* ---- between the look at a word and its change */
 
 static bool happened;
@@ -792,29 +876,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(locate),
-        TEST(no_ram),
-        TEST(device_page),
-        TEST(busy),
-        TEST(fast_block),
-        TEST(low_pool_wakes),
-        TEST(queued_zero),
-        TEST(page_by_page),
-        TEST(scarce),
-        TEST(lost_race),
-        TEST(clean_then_dirty),
-        TEST(ragged_image),
-        TEST(joined),
-        TEST(join_the_sweep),
-        TEST(joined_a_former_life),
-        TEST(done_before_joined),
-        TEST(joined_before_dirty),
-        TEST(asked_by_two),
-        TEST(inline_zero),
-        TEST(inline_by_page),
-        TEST(inline_image),
-        TEST(no_memory),
-        TEST(no_memory_inline),
+        TEST(locate),       TEST(no_ram),           TEST(device_page),          TEST(busy),
+        TEST(fast_block),   TEST(low_pool_wakes),   TEST(queued_zero),          TEST(page_by_page),
+        TEST(scarce),       TEST(lost_race),        TEST(clean_then_dirty),     TEST(ragged_image),
+        TEST(joined),       TEST(join_the_sweep),   TEST(joined_a_former_life), TEST(tickets),
+        TEST(hints),        TEST(no_request),       TEST(done_before_joined),   TEST(joined_before_dirty),
+        TEST(asked_by_two), TEST(inline_zero),      TEST(inline_by_page),       TEST(inline_image),
+        TEST(no_memory),    TEST(no_memory_inline),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
