@@ -31,7 +31,7 @@
 #define TABLES 40 /* 4 KiB each: image, device tree, a level 1 per 512 GiB and a level 2 per broken GiB of RAM */
 
 extern const char _image_start[], _text_end[], _unguarded_end[], _rodata_end[], _ro_after_init_end[], _bss_end[];
-extern const char _tables_start[], _tables_end[], _stacks_start[], _stacks_end[];
+extern const char _tables_start[], _tables_end[], _stacks_start[], _stacks_end[], _noinit_end[];
 
 static uint64_t tables[TABLES][512] __attribute__((section(".noinit.tables"), aligned(4096)));
 static uint32_t tables_used;
@@ -104,7 +104,8 @@ static bool map_part(const char *from, const char *to, uint64_t attributes)
 static bool map_image(void)
 {
     bool ok = map_part(_image_start, _text_end, PTE_TEXT) && map_part(_text_end, _unguarded_end, PTE_TEXT_UNGUARDED) &&
-              map_part(_unguarded_end, _rodata_end, PTE_RODATA) && map_part(_rodata_end, _tables_end, PTE_DATA);
+              map_part(_unguarded_end, _rodata_end, PTE_RODATA) && map_part(_rodata_end, _tables_end, PTE_DATA) &&
+              map_part(_stacks_end, _noinit_end, PTE_DATA);
 
     for (const char *s = _stacks_start; ok && s < _stacks_end; s += CORE_STACK_GUARD + CORE_STACK_SIZE)
         ok = map_part(s + CORE_STACK_GUARD, s + CORE_STACK_GUARD + CORE_STACK_SIZE, PTE_DATA);
