@@ -9,7 +9,8 @@
 uint64_t psci_version(struct vcpu *v, struct frame *f, uint64_t a1, uint64_t a2, uint64_t a3)
 {
     (void)f, (void)a1, (void)a2, (void)a3;
-    apf_drop_all(v);
+    if (UNLIKELY(atomic_load_explicit(&v->vm->apf_vcpus, memory_order_relaxed)))
+        apf_drop_all(v);
     return PSCI_VERSION_1_1;
 }
 

@@ -69,6 +69,7 @@ enum apf_result apf_enable(struct vcpu *v, ipa_t at, uint32_t flags)
         return others ? APF_TAKEN : APF_BAD;
     }
     memset(page, 0, PAGE_SIZE);
+    atomic_fetch_add_explicit(&v->vm->apf_vcpus, 1, memory_order_relaxed);
     a->page = page;
     a->flags = flags;
     a->producer = 0;
@@ -88,6 +89,7 @@ void apf_clear(struct vcpu *v)
     a->outstanding = 0;
     a->held = 0;
     guestmem_unpin();
+    atomic_fetch_sub_explicit(&v->vm->apf_vcpus, 1, memory_order_relaxed);
     atomic_store_explicit(&a->at, 0, memory_order_release);
 }
 

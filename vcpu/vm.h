@@ -91,15 +91,16 @@ struct vm {
     enum vm_identity identity;
     uint64_t features; /* MW_FEATURE_* of pv/abi.h; 0 under another identity */
     struct report_guest *stats;
-    _Atomic uint32_t ending;  /* enum vm_state; not VM_RUNNING: every vCPU leaves the guest at its next exit */
-    _Atomic uint32_t stopped; /* vCPUs that have, for a reset */
-    _Atomic uint32_t lives;   /* resets done */
-    _Atomic uint32_t paused;  /* nonzero: every vCPU waits in EL2 after its next exit */
-    _Atomic uint32_t gone;    /* vCPUs that have left it for good */
-    bool no_reboot;           /* a reset ends it */
-    bool plain_waits;         /* no interrupt of the guest's ends a wait for a page: for comparisons */
-    bool first_helper;        /* helper 0 alone serves it: pages of it come from a disk, or it has a residency limit */
-    struct paging paging;     /* of a guest with such a limit */
+    _Atomic uint32_t ending;    /* enum vm_state; not VM_RUNNING: every vCPU leaves the guest at its next exit */
+    _Atomic uint32_t stopped;   /* vCPUs that have, for a reset */
+    _Atomic uint32_t lives;     /* resets done */
+    _Atomic uint32_t paused;    /* nonzero: every vCPU waits in EL2 after its next exit */
+    _Atomic uint32_t gone;      /* vCPUs that have left it for good */
+    bool no_reboot;             /* a reset ends it */
+    _Atomic uint32_t apf_vcpus; /* that have registered a page for asynchronous page faults */
+    bool plain_waits;           /* no interrupt of the guest's ends a wait for a page: for comparisons */
+    bool first_helper;    /* helper 0 alone serves it: pages of it come from a disk, or it has a residency limit */
+    struct paging paging; /* of a guest with such a limit */
     struct vm_range layout[VM_LAYOUT_MAX];
     uint32_t layout_count;
 };

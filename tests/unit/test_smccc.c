@@ -641,6 +641,9 @@ static void asynchronous(void **state)
 
     apf.dropped = 0;
     call(0x84000000, 0, 0, 0);
+    assert_int_equal(apf.dropped, 0);
+    vm.apf_vcpus = 1;
+    call(0x84000000, 0, 0, 0);
     assert_int_equal(apf.dropped, 1);
 
     vm.features = 3;
