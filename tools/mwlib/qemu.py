@@ -45,12 +45,12 @@ PR_SET_PDEATHSIG = 1
 def acceleration(machine):
     """
     How QEMU runs the cores. A guest with one vCPU leaves little to run in parallel, and with a thread for each core every
-    TLB invalidation of that guest stops them all: in one thread it boots a quarter sooner. With pages on a disk the helper works
+    TLB invalidation of that guest stops them all: in one thread it boots a quarter sooner. With a swap disk the helper works
     while the guest does, and the emulator would change over every 100 ms. The tests want real races, and say so.
     """
     if machine.icount:
         return ["-icount", "shift=0,sleep=off"]
-    one_by_one = machine.cores == 1 + machine.helpers and not machine.disks and not machine.swap
+    one_by_one = machine.cores == 1 + machine.helpers and not machine.swap
     threads = os.environ.get("MW_THREADS") or ("single" if one_by_one else "multi")
     if threads not in ("single", "multi"):
         raise Refusal(f"MW_THREADS={threads}: neither single nor multi")
