@@ -108,6 +108,8 @@ def work(here, there):
     the same work with another number of looks, says what one look costs.
     """
     (total, looks), (other_total, other_looks) = here, there
+    if looks <= LEAST + 0.5:
+        return total  # it did not wait
     if abs(other_looks - looks) < 1:
         raise Failed(f"{looks:.1f} and {other_looks:.1f} looks are too much alike")
     return total - max(0, looks - LEAST) * (other_total - total) / (other_looks - looks)
