@@ -5,7 +5,8 @@
 #include "lib/arch.h"
 #include "lib/log.h"
 
-#define LOOKS 128 /* between two looks at the time, which are not for nothing: an emulator takes its lock for each */
+#define LOOKS 16         /* between two YIELDs: an emulator with one thread runs another core then */
+#define LOOKS_AT_TIME 8  /* of those, between two looks at the time, for which an emulator takes its lock */
 #define POLL_NS 1500000u /* with reads on their way, before it sleeps: drives that take longer interrupt it */
 
 struct helper helpers[MAX_CORES];
@@ -405,11 +406,12 @@ static bool look_for_a_while(struct helper *h, ticks_t now)
     ticks_t from = now;
 
     while (h->pop.pending && ticks_ns(now.v - from.v) < POLL_NS) {
-        for (int i = 0; i < LOOKS; i++) {
+        for (int i = 0; i < LOOKS * LOOKS_AT_TIME; i++) {
             if (helper_step(h))
                 return true;
+            if (i % LOOKS == LOOKS - 1)
+                cpu_relax();
         }
-        cpu_relax();
         now = counter_ticks();
     }
     return false;
