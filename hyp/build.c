@@ -42,28 +42,32 @@ static void *dtb_place(uint32_t id)
     return pa_ptr(pa_add(block, id * DTB_MAX));
 }
 
-/* The page of a guest's stolen time. It stays with the number of the guest, whatever becomes of that. */
+/* A page of EL2's that a guest may read: `*page` stays with the number of the guest, whatever becomes of that. NULL: no memory. */
+static void *own_page(pa_t *page, struct frame_cache *frames)
+{
+    return page->v || frame_alloc(frames, page) ? pa_ptr(*page) : NULL;
+}
+
 static bool place_stolen_time(struct vm *vm, struct frame_cache *frames)
 {
     static pa_t pages[MAX_GUESTS];
 
-    if (!pages[vm->id].v && !frame_alloc(frames, &pages[vm->id]))
+    vm->stolen = own_page(&pages[vm->id], frames);
+    if (!vm->stolen)
         return false;
-    vm->stolen = pa_ptr(pages[vm->id]);
     stolen_time_reset(vm);
     return true;
 }
 
-/* The information page, the same way. */
 static bool place_info(struct vm *vm, struct frame_cache *frames)
 {
     static pa_t pages[MAX_GUESTS];
 
     if (vm->identity != IDENTITY_MEANWHILE)
         return true;
-    if (!pages[vm->id].v && !frame_alloc(frames, &pages[vm->id]))
+    vm->info = own_page(&pages[vm->id], frames);
+    if (!vm->info)
         return false;
-    vm->info = pa_ptr(pages[vm->id]);
     vendor_write_info(vm->info, vm, "Meanwhile " MW_BUILD);
     dcache_clean_inval_poc(vm->info, PAGE_SIZE); /* a guest may look with its caches off */
     return true;

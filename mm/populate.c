@@ -46,7 +46,7 @@ static void wake(struct s2_request *r)
 {
     uint64_t waiters;
 
-    /* The descriptor before the look at who waits: pairs with the barrier in s2_wait_signal(). */
+    /* The descriptor before the look at who waits: pairs with those in s2_wait_ticket() and s2_ticket_ended(). */
     dmb_ish();
     waiters = atomic_exchange_explicit(&r->waiters, 0, memory_order_acq_rel);
     waiters &= ~BIT(this_core()->id); /* whoever fills its own page is awake */

@@ -3,8 +3,8 @@
 #include "vcpu/apf.h"
 
 #include "mm/fault.h"
-#include "pv/abi.h"
 #include "pv/smccc.h"
+#include "pv/vendor.h"
 #include "vcpu/abort.h"
 #include "vcpu/guest_ram.h"
 
@@ -46,7 +46,7 @@ uint64_t vendor_apf_enable(struct vcpu *v, struct frame *f, uint64_t at, uint64_
     }
     f->x[1] = apf_last_token(v);
     v->apf.page->magic = MW_APF_PAGE_MAGIC_VALUE;
-    v->apf.page->version = MW_REVISION_MAJOR << 16 | MW_REVISION_MINOR;
+    v->apf.page->version = VENDOR_REVISION;
     v->apf.page->size = MW_APF_PAGE_BYTES;
     return SMCCC_SUCCESS;
 }

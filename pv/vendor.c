@@ -3,7 +3,6 @@
 #include "pv/vendor.h"
 
 #include "lib/string.h"
-#include "pv/abi.h"
 #include "pv/smccc.h"
 
 uint64_t vendor_uid(struct vcpu *v, struct frame *f, uint64_t a1, uint64_t a2, uint64_t a3)
@@ -21,8 +20,6 @@ uint64_t vendor_revision(struct vcpu *v, struct frame *f, uint64_t a1, uint64_t 
     f->x[1] = MW_REVISION_MINOR;
     return MW_REVISION_MAJOR;
 }
-
-#define REVISION (MW_REVISION_MAJOR << 16 | MW_REVISION_MINOR)
 
 /* The information page (pv/abi.h). */
 struct info_page {
@@ -50,7 +47,7 @@ void vendor_write_info(void *page, const struct vm *vm, const char *build)
 
     memset(page, 0, PAGE_SIZE);
     i->magic = MW_INFO_MAGIC_VALUE;
-    i->revision = REVISION;
+    i->revision = VENDOR_REVISION;
     i->size = MW_INFO_BYTES;
     i->features = vm->features;
     i->event = vendor_event(vm);
@@ -74,5 +71,5 @@ uint64_t vendor_info(struct vcpu *v, struct frame *f, uint64_t a1, uint64_t a2, 
     f->x[1] = v->vm->features;
     f->x[2] = MW_INFO_ADDRESS;
     f->x[3] = vendor_event(v->vm);
-    return REVISION;
+    return VENDOR_REVISION;
 }

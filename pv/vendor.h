@@ -2,7 +2,11 @@
 /* What a guest of identity `meanwhile` is told of us, by call, by the device tree and by the information page. */
 #pragma once
 
+#include "pv/abi.h"
 #include "vcpu/vm.h"
+
+/* Of the interface, as INFO, the information page and the page of asynchronous page faults have it. */
+#define VENDOR_REVISION (MW_REVISION_MAJOR << 16 | MW_REVISION_MINOR)
 
 /* For vm->features: MW_FEATURE_*. `with_helper`: a helper core serves the guest's faults. */
 uint64_t vendor_choose_features(bool with_helper);

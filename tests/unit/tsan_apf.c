@@ -19,6 +19,7 @@
 
 #include "dev/gich.h"
 #include "mm/guestmem.h"
+#include "tests/unit/support.h"
 #include "vcpu/abort.h"
 #include "vcpu/apf.h"
 #include "vcpu/inject.h"
@@ -26,14 +27,6 @@
 
 #define FAULTS 20000u
 #define PAGES 48u /* on their way at once: one less than there is room for makes waits, too */
-
-#define CHECK(condition)                                                          \
-    do {                                                                          \
-        if (!(condition)) {                                                       \
-            fprintf(stderr, "line %d: %s does not hold\n", __LINE__, #condition); \
-            abort();                                                              \
-        }                                                                         \
-    } while (0)
 
 _Thread_local struct core *this_core_ptr;
 
