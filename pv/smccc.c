@@ -94,7 +94,7 @@ static const struct range_of_functions vendor_ranges[IDENTITIES][VENDOR_RANGES] 
 
 _Static_assert(SMCCC_FN_WORKAROUND_1 == SMCCC_FN_WORKAROUND_2 + 1, "one table");
 
-static smccc_fn *find(const struct range_of_functions *r, size_t count, uint32_t id)
+static ALWAYS_INLINE smccc_fn *find(const struct range_of_functions *r, size_t count, uint32_t id)
 {
     uint32_t smc32 = id & ~(uint32_t)SMCCC_SMC64;
 
@@ -108,17 +108,28 @@ static smccc_fn *find(const struct range_of_functions *r, size_t count, uint32_t
     return NULL;
 }
 
-smccc_fn *smccc_find(enum vm_identity identity, uint32_t id)
+static NOINLINE smccc_fn *find_vendors(enum vm_identity identity, uint32_t id)
+{
+    return find(vendor_ranges[identity], VENDOR_RANGES, id);
+}
+
+/* Inline, since it stands on the way of every call. */
+static ALWAYS_INLINE smccc_fn *find_any(enum vm_identity identity, uint32_t id)
 {
     smccc_fn *fn = find(ranges, ARRAY_SIZE(ranges), id);
 
-    return fn ? fn : find(vendor_ranges[identity], VENDOR_RANGES, id);
+    return fn ? fn : find_vendors(identity, id);
+}
+
+smccc_fn *smccc_find(enum vm_identity identity, uint32_t id)
+{
+    return find_any(identity, id);
 }
 
 void smccc_call(struct vcpu *v, struct frame *f)
 {
     uint32_t id = (uint32_t)f->x[0] & ~(uint32_t)SMCCC_HINT;
-    smccc_fn *fn = smccc_find(v->vm->identity, id);
+    smccc_fn *fn = find_any(v->vm->identity, id);
 
     if (!fn)
         f->x[0] = (uint64_t)SMCCC_NOT_SUPPORTED;
