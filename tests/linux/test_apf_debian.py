@@ -44,9 +44,9 @@ def counters(out):
 
 WORK = """
 insmod /meanwhile.ko || echo no module
-for n in 1 2 3; do /work mem 6000 4000 20 & done
-/work fetch 2500 1500 &
-/work pipe 2500 1500 &
+for n in 1 2 3; do /work mem 6000 0 20 for=4000 seed=$n & done
+/work fetch 2500 0 for=4000 &
+/work pipe 2500 0 for=4000 &
 wait
 cat /sys/kernel/debug/meanwhile/stats
 rmmod meanwhile && echo unloaded
@@ -56,12 +56,13 @@ rmmod meanwhile && echo unloaded
 @pytest.mark.racy
 @pytest.mark.parametrize("kernel, cpus", [("arm64", 1), ("rt", 2), ("6.12", 2)])
 def test_tasks_sleep_for_pages(linux, kernel, cpus):
-    """Loads and stores, instruction fetches, and the kernel's own copies from and to user space."""
+    """Loads and stores, instruction fetches, and the kernel's own copies from and to user space: all for as long as the others, since
+    who is the last waits in the hypervisor."""
     out, stats = linux(WORK, kernel=kernel, cpus=cpus)
-    assert out.count("work: mem did 4000") == 3 and out.count("work: fetch did 1500") == 1 and out.count("work: pipe did 1500") == 1, out
+    assert sorted(re.findall(r"^work: (\w+) did [1-9]\d* in ", out, re.M)) == ["fetch", "mem", "mem", "mem", "pipe"], out
     assert "unloaded" in out
     module, ours = counters(out), stats["guests"][0]["async_faults"]
-    assert module["parked_user"] > 500 and module["parked_kernel"] > 50, (module, ours)
+    assert module["parked_user"] > 500 and module["parked_kernel"] > 5, (module, ours)
     slept = module["parked_user"] + module["parked_kernel"] + module["early"]
     # What happened after the counters were read is the hypervisor's alone: no more than may be on their way at once.
     assert 0 <= ours["injected"] - slept - module["waited_alone"] - module["waited_atomic"] <= 64 * cpus, (module, ours)
