@@ -253,6 +253,15 @@ static bool may_sleep(struct pt_regs *regs)
 	       !faulthandler_disabled();
 }
 
+/*
+ * Nobody else wants this CPU, nor will soon: other sleepers may be woken on it, and an idle CPU pulls tasks from a busy one, which
+ * one that waits in the hypervisor does not.
+ */
+static bool is_alone(void)
+{
+	return single_task_running() && atomic_read(&inside) == 1;
+}
+
 int mw_not_present(unsigned long far, unsigned long esr, struct pt_regs *regs)
 {
 	struct ring *r;
@@ -264,7 +273,7 @@ int mw_not_present(unsigned long far, unsigned long esr, struct pt_regs *regs)
 	atomic_inc(&inside);
 	if (!may_sleep(regs))
 		status = wait_there(r, far, false);
-	else if (single_task_running())
+	else if (is_alone())
 		status = wait_there(r, far, true);
 	else
 		status = park(r, far, user_mode(regs));
