@@ -69,7 +69,7 @@ static void sleep(struct vcpu *v)
 /* What may end a wait before the page is there. */
 enum patience {
     WAIT_OUT,    /* nothing but the guest's end */
-    WAIT_CALL,   /* an interrupt for the guest: it called, and its call is over either way */
+    WAIT_CALL,   /* an interrupt for the guest: it called, since it has looked, and its call is over either way */
     WAIT_ACCESS, /* the same, once: it is at the instruction that faulted, and will do it again */
 };
 
@@ -89,7 +89,7 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
     uint64_t ns;
 
     v->interrupted = 0;
-    for (uint32_t looks = 0; result == S2_WAIT || result == S2_BUSY; looks++) {
+    for (uint32_t looks = patience == WAIT_CALL ? SPINS : 0; result == S2_WAIT || result == S2_BUSY; looks++) {
         if (atomic_load_explicit(&v->vm->ending, memory_order_relaxed))
             break;
         if (patience != WAIT_OUT && result == S2_WAIT && looks >= SPINS) {

@@ -9,14 +9,14 @@
  *   work cpu ROUNDS                   uses no memory
  *   work serve PAGES REQUESTS RATE    answers so many requests a second, by eight threads: each looks at four pages
  *
- * for=MS: as long as that instead, and says how much it did. start=FILE: when all is prepared it makes FILE.TID, and begins when FILE
+ * for=MS: as long as that instead, and says how much it did. latency (mem): says how long touches took. start=FILE: when all is prepared it makes FILE.TID, and begins when FILE
  * is there. seed=N: where it begins, instead of a number of its own.
  *
  * With "+" between them several of these are threads of one process, each of which has its own memory, and begin at once.
  *
  * Each prints one line: what it did, how long it took in ms, and a sum that depends on all it has read; `serve` also how long requests
- * waited for their answer from when they were due: the median, and what 90, 99 and 99.9 % do not exceed, in microseconds. Exits with 1
- * if it read a wrong word.
+ * waited for their answer from when they were due. Latencies are the median, and what 90, 99 and 99.9 % do not exceed, in microseconds.
+ * Exits with 1 if it read a wrong word.
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -39,6 +39,13 @@ static uint64_t now_ms(void)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 static uint64_t mix(uint64_t x)
 {
     x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
@@ -49,7 +56,7 @@ static uint64_t mix(uint64_t x)
 /* A thread's own. */
 static _Thread_local uint64_t *pages;
 static _Thread_local uint32_t *version;
-static _Thread_local uint64_t count, sum, limit_ms, began, seed;
+static _Thread_local uint64_t count, sum, limit_ms, began, took, seed;
 static _Thread_local const char *start_file;
 
 static pthread_barrier_t prepared;
@@ -115,6 +122,21 @@ static uint64_t stride(void)
     }
 }
 
+static int by_size(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void print_latency(const char *kind, uint32_t *us, uint64_t n)
+{
+    qsort(us, n, sizeof(*us), by_size);
+    printf("work: %s latency %u %u %u %u us\n", kind, us[n / 2], us[n * 9 / 10], us[n * 99 / 100], us[n * 999 / 1000]);
+}
+
+#define LATENCIES (1u << 16)
+static _Thread_local int with_latency;
+
 static uint64_t mem(uint64_t touches, uint64_t writes)
 {
     uint64_t rnd = seed, done = 0;
@@ -123,7 +145,11 @@ static uint64_t mem(uint64_t touches, uint64_t writes)
         fill(p);
     uint64_t page = rnd % count;
     const uint64_t step = stride();
-    for (began = begin(); !over(done, touches); done++) {
+    uint32_t *us = with_latency ? calloc(LATENCIES, sizeof(*us)) : NULL;
+    uint64_t then, now;
+    began = begin();
+    then = us ? now_ns() : 0;
+    for (; !over(done, touches); done++) {
         rnd = mix(rnd + 0x9e3779b97f4a7c15u);
         page = (page + step) % count;
         const unsigned w = (unsigned)(rnd >> 50) / 8 * 8 % WORDS;
@@ -134,7 +160,15 @@ static uint64_t mem(uint64_t touches, uint64_t writes)
             version[page]++;
             fill(page);
         }
+        if (us && done < LATENCIES) {
+            now = now_ns();
+            us[done] = (uint32_t)((now - then) / 1000);
+            then = now;
+        }
     }
+    took = now_ms() - began;
+    if (us && done)
+        print_latency("mem", us, done < LATENCIES ? done : LATENCIES);
     return done;
 }
 
@@ -209,13 +243,6 @@ struct server {
     uint32_t *version;
 };
 
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static void *server(void *arg)
 {
     struct server *s = arg;
@@ -234,12 +261,6 @@ static void *server(void *arg)
         latency[request.number] = (uint32_t)((now_ns() - request.due) / 1000);
     }
     return NULL;
-}
-
-static int by_size(const void *a, const void *b)
-{
-    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
 }
 
 static uint64_t serve(uint64_t requests, uint64_t rate)
@@ -272,9 +293,8 @@ static uint64_t serve(uint64_t requests, uint64_t rate)
         pthread_join(s[i].thread, NULL);
         sum += s[i].sum;
     }
-    qsort(latency, requests, sizeof(*latency), by_size);
-    printf("work: latency %u %u %u %u us\n", latency[requests / 2], latency[requests * 9 / 10], latency[requests * 99 / 100],
-           latency[requests * 999 / 1000]);
+    took = now_ms() - began;
+    print_latency("serve", latency, requests);
     return requests;
 }
 
@@ -296,6 +316,8 @@ static void *work(void *arg)
     for (int i = 1; i < t->argc; i++) {
         if (strncmp(t->argv[i], "for=", 4) == 0)
             limit_ms = strtoull(t->argv[i] + 4, NULL, 0);
+        else if (strcmp(t->argv[i], "latency") == 0)
+            with_latency = 1;
         else if (strncmp(t->argv[i], "seed=", 5) == 0)
             seed = strtoull(t->argv[i] + 5, NULL, 0);
         else if (strncmp(t->argv[i], "start=", 6) == 0)
@@ -314,7 +336,7 @@ static void *work(void *arg)
         done = serve(n[1], n[2]);
     else
         done = cpu(n[0]);
-    printf("work: %s did %lu in %lu ms, sum %lx\n", kind, done, now_ms() - began, sum);
+    printf("work: %s did %lu in %lu ms, sum %lx\n", kind, done, took ? took : now_ms() - began, sum);
     return NULL;
 }
 
@@ -339,7 +361,7 @@ int main(int argc, char **argv)
         first = i + 1;
         if (!is_task(&tasks[count_of_tasks]) || ++count_of_tasks == MAX_TASKS)
             return fprintf(stderr, "work: mem PAGES TOUCHES [WRITES], fetch PAGES TOUCHES, pipe PAGES TOUCHES, serve PAGES REQUESTS RATE, "
-                                   "cpu ROUNDS; for=MS start=FILE seed=N; + TASK...\n"), 2;
+                                   "cpu ROUNDS; for=MS start=FILE seed=N latency; + TASK...\n"), 2;
     }
     pthread_barrier_init(&prepared, NULL, count_of_tasks);
     for (unsigned i = 0; i < count_of_tasks; i++) {

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A TCG plugin: how many instructions core 0 executes between two of a user's, in the guest's kernel and in EL2, for trips in which
+ * EL2 slept (WFI). Arguments: lo=, hi= (where EL2 is; a user's addresses are all others of the lower half), out= (a file for two lines:
+ * `calls COUNT MEDIAN` for trips in which the guest's kernel made a hypercall, `none COUNT MEDIAN` for those that only EL2 was in).
+ */
+#include "qemu_plugin.h"
+
+int qemu_plugin_version = 1;
+
+#define TRIPS (1u << 20)
+#define HVC 0xd4000002u
+#define HVC_MASK 0xffe0001fu
+#define WFI 0xd503207fu
+
+static uint64_t lo, hi;
+static const char *out;
+
+struct kind {
+    const char *name;
+    uint64_t count;
+    uint32_t *length;
+};
+
+static struct kind calls = {.name = "calls"}, none = {.name = "none"};
+static uint64_t length; /* of the trip so far */
+static bool kernel, called, slept;
+
+static void elsewhere(unsigned int cpu, void *data)
+{
+    (void)data;
+    length += cpu == 0;
+}
+
+static void in_kernel(unsigned int cpu, void *data)
+{
+    (void)data;
+    length += cpu == 0;
+    kernel |= cpu == 0;
+}
+
+static void call(unsigned int cpu, void *data)
+{
+    (void)data;
+    called |= cpu == 0;
+}
+
+static void sleeps(unsigned int cpu, void *data)
+{
+    (void)data;
+    slept |= cpu == 0;
+}
+
+static void user(unsigned int cpu, void *data)
+{
+    struct kind *k = called ? &calls : &none;
+
+    (void)data;
+    if (cpu != 0)
+        return;
+    if (slept && called == kernel && k->count < TRIPS)
+        k->length[k->count++] = (uint32_t)length;
+    length = 0;
+    kernel = called = slept = false;
+}
+
+static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
+{
+    (void)id;
+    for (size_t i = 0; i < qemu_plugin_tb_n_insns(tb); i++) {
+        struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, i);
+        const uint64_t at = qemu_plugin_insn_vaddr(insn);
+        uint32_t code;
+
+        memcpy(&code, qemu_plugin_insn_data(insn), sizeof(code));
+        if (at >> 63) {
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, in_kernel, QEMU_PLUGIN_CB_NO_REGS, NULL);
+            if ((code & HVC_MASK) == HVC)
+                qemu_plugin_register_vcpu_insn_exec_cb(insn, call, QEMU_PLUGIN_CB_NO_REGS, NULL);
+        } else if (at >= lo && at < hi) {
+            qemu_plugin_register_vcpu_insn_exec_cb(insn, elsewhere, QEMU_PLUGIN_CB_NO_REGS, NULL);
+            if (code == WFI)
+                qemu_plugin_register_vcpu_insn_exec_cb(insn, sleeps, QEMU_PLUGIN_CB_NO_REGS, NULL);
+        } else {
+            qemu_plugin_register_vcpu_tb_exec_cb(tb, user, QEMU_PLUGIN_CB_NO_REGS, NULL);
+            return;
+        }
+    }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static void tell(FILE *f, struct kind *k)
+{
+    qsort(k->length, k->count, sizeof(*k->length), by_size);
+    fprintf(f, "%s %" PRIu64 " %u\n", k->name, k->count, k->count ? k->length[k->count / 2] : 0);
+}
+
+static void finished(qemu_plugin_id_t id, void *data)
+{
+    FILE *f = fopen(out, "w");
+
+    (void)id, (void)data;
+    if (!f)
+        return;
+    tell(f, &calls);
+    tell(f, &none);
+    fclose(f);
+}
+
+int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)
+{
+    (void)info;
+    for (int i = 0; i < argc; i++) {
+        if (!strncmp(argv[i], "lo=", 3))
+            lo = strtoull(argv[i] + 3, NULL, 0);
+        else if (!strncmp(argv[i], "hi=", 3))
+            hi = strtoull(argv[i] + 3, NULL, 0);
+        else if (!strncmp(argv[i], "out=", 4))
+            out = strdup(argv[i] + 4); /* argv does not outlive this call */
+    }
+    calls.length = calloc(TRIPS, sizeof(*calls.length));
+    none.length = calloc(TRIPS, sizeof(*none.length));
+    if (lo >= hi || !out || !calls.length || !none.length) {
+        fprintf(stderr, "trips: lo=, hi= and out= are needed\n");
+        return 1;
+    }
+    qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
+    qemu_plugin_register_atexit_cb(id, finished, NULL);
+    return 0;
+}
