@@ -14,7 +14,7 @@
  *
  * With "+" between them several of these are threads of one process, each of which has its own memory, and begin at once.
  *
- * Each prints one line: what it did, how long it took in ms, and a sum that depends on all it has read; `serve` also how long requests
+ * At the end each prints one line: what it did, how long it took in ms, and a sum that depends on all it has read; `serve` also how long requests
  * waited for their answer from when they were due. Latencies are the median, and what 90, 99 and 99.9 % do not exceed, in microseconds.
  * Exits with 1 if it read a wrong word.
  */
@@ -58,6 +58,7 @@ static _Thread_local uint64_t *pages;
 static _Thread_local uint32_t *version;
 static _Thread_local uint64_t count, sum, limit_ms, began, took, seed;
 static _Thread_local const char *start_file;
+static _Thread_local char *said; /* what is printed when all have ended: a console is work for the kernel, which the others would feel */
 
 static pthread_barrier_t prepared;
 
@@ -131,7 +132,7 @@ static int by_size(const void *a, const void *b)
 static void print_latency(const char *kind, uint32_t *us, uint64_t n)
 {
     qsort(us, n, sizeof(*us), by_size);
-    printf("work: %s latency %u %u %u %u us\n", kind, us[n / 2], us[n * 9 / 10], us[n * 99 / 100], us[n * 999 / 1000]);
+    said += sprintf(said, "work: %s latency %u %u %u %u us\n", kind, us[n / 2], us[n * 9 / 10], us[n * 99 / 100], us[n * 999 / 1000]);
 }
 
 #define LATENCIES (1u << 16)
@@ -305,14 +306,16 @@ struct task {
     uint64_t seed;
     int argc;
     char **argv;
+    char said[256];
 };
 
 static void *work(void *arg)
 {
-    const struct task *t = arg;
+    struct task *t = arg;
     const char *kind = t->argv[0];
     uint64_t n[3] = {0}, done;
     seed = t->seed;
+    said = t->said;
     for (int i = 1; i < t->argc; i++) {
         if (strncmp(t->argv[i], "for=", 4) == 0)
             limit_ms = strtoull(t->argv[i] + 4, NULL, 0);
@@ -336,7 +339,7 @@ static void *work(void *arg)
         done = serve(n[1], n[2]);
     else
         done = cpu(n[0]);
-    printf("work: %s did %lu in %lu ms, sum %lx\n", kind, done, took ? took : now_ms() - began, sum);
+    sprintf(said, "work: %s did %lu in %lu ms, sum %lx\n", kind, done, took ? took : now_ms() - began, sum);
     return NULL;
 }
 
@@ -370,5 +373,7 @@ int main(int argc, char **argv)
     }
     for (unsigned i = 0; i < count_of_tasks; i++)
         pthread_join(tasks[i].thread, NULL);
+    for (unsigned i = 0; i < count_of_tasks; i++)
+        fputs(tasks[i].said, stdout);
     return 0;
 }
