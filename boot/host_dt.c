@@ -77,13 +77,14 @@ static const struct {
 #define DEV_PSCI BIT(3)
 #define DEV_PL011 BIT(4)
 #define DEV_VIRTIO BIT(5)
+#define DEV_PL031 BIT(6)
 
 static const struct {
     const char *after_arm;
     uint64_t device;
 } devices[] = {
     {"pl011", DEV_PL011},       {"gic-v3", DEV_GIC_V3}, {"gic-400", DEV_GIC_V2}, {"cortex-a15-gic", DEV_GIC_V2},
-    {"armv8-timer", DEV_TIMER}, {"psci-1.0", DEV_PSCI}, {"psci-0.2", DEV_PSCI},
+    {"armv8-timer", DEV_TIMER}, {"psci-1.0", DEV_PSCI}, {"psci-0.2", DEV_PSCI},  {"pl031", DEV_PL031},
 };
 
 /* A node on the way from the root to the one that is read. */
@@ -182,6 +183,11 @@ static bool cpu_address(const struct walk *w, int depth, uint32_t n, struct rang
         if (!through_ranges(w, d, &out->base))
             return false;
     return out->base < PA_LIMIT && out->size <= PA_LIMIT - out->base;
+}
+
+static bool has_pages(struct range r, uint64_t size)
+{
+    return r.size >= size && !(r.base & (PAGE_SIZE - 1));
 }
 
 /* --- what nodes mean --- */
@@ -344,6 +350,14 @@ static void read_uart(struct walk *w, int depth)
     u->intid = spi(prop(w, PROP_INTERRUPTS));
 }
 
+static void read_rtc(struct walk *w, int depth)
+{
+    struct range reg;
+
+    if (!w->dt->rtc.size && cpu_address(w, depth, 0, &reg) && has_pages(reg, PAGE_SIZE)) /* the first one */
+        w->dt->rtc = reg;
+}
+
 static uint64_t devices_of(struct dt_value compatible)
 {
     uint64_t found = 0;
@@ -376,6 +390,8 @@ static void read_device(struct walk *w, int depth, uint64_t found)
         read_gic(w, depth, HOST_GIC_V2);
     if (found & DEV_VIRTIO)
         read_virtio(w, depth);
+    if (found & DEV_PL031)
+        read_rtc(w, depth);
     if (found & DEV_TIMER)
         w->dt->timer = true;
     if (found & DEV_PSCI)
@@ -545,11 +561,6 @@ static void read_reservations(struct walk *w)
     /* It ends where both are 0 (Devicetree Specification 5.3.2): an entry of no size is none, and others may follow. */
     for (int i = 0; fdt_get_mem_rsv(w->fdt, i, &r.base, &r.size) == 0 && (r.base | r.size) != 0; i++)
         add_reserved(w, r);
-}
-
-static bool has_pages(struct range r, uint64_t size)
-{
-    return r.size >= size && !(r.base & (PAGE_SIZE - 1));
 }
 
 /* With the virtualization extensions. GICC and GICV have a second page, for the deactivate register. */

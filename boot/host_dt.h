@@ -53,6 +53,8 @@ struct host_dt {
     struct range uart;
     uint32_t uart_intid; /* 0: none that goes to the GIC */
 
+    struct range rtc; /* a PL031; of size 0 if there is none */
+
     /* virtio-mmio transports that share the caches' view of memory and interrupt by an SPI of the GIC. */
     struct disk_place virtio[HOST_DT_MAX_VIRTIO];
     uint32_t virtios;

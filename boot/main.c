@@ -5,6 +5,7 @@
  */
 #include "boot/host_dt.h"
 #include "dev/firmware.h"
+#include "dev/pl031.h"
 #include "hyp/console.h"
 #include "hyp/start.h"
 #include "lib/arch.h"
@@ -54,6 +55,12 @@ static void find_console(void)
 {
     if (host.uart_found && el2map_add(pa(host.uart.base), host.uart.size, EL2MAP_DEVICE))
         console_init(pa(host.uart.base), host.uart_intid);
+}
+
+static void find_rtc(void)
+{
+    if (host.rtc.size && el2map_add(pa(host.rtc.base), PAGE_SIZE, EL2MAP_DEVICE))
+        pl031_init(pa(host.rtc.base));
 }
 
 static bool map_device(struct range r)
@@ -216,6 +223,7 @@ void boot_main(uint64_t x0, uint64_t entry_ticks, uint64_t image_base)
     read_guests(image, dtb);
     find_memory(image, dtb, dtb_size);
     find_gic();
+    find_rtc();
     find_disks();
     machine.uart_intid = host.uart_intid;
     machine.seed = host.rng_seed.p;

@@ -67,7 +67,7 @@ static const struct entry meanwhile[] = {
 };
 
 static const struct entry kvm_queries[] = {[MW_FN_UID - VENDOR_QUERIES] = {kvm_uid, NULL}};
-static const struct entry kvm[] = {{kvm_features, NULL}};
+static const struct entry kvm[] = {{kvm_features, NULL}, {kvm_ptp, NULL}};
 
 struct range_of_functions {
     uint32_t first; /* SMC32 identifier of entry 0 */

@@ -55,7 +55,7 @@ smccc_fn vendor_uid, vendor_revision, vendor_features, vendor_info;
 smccc_fn vendor_apf_enable, vendor_apf_disable, vendor_apf_wait, vendor_hint;
 
 /* pv/kvm.c: what KVM answers, for guests that are to take us for it */
-smccc_fn kvm_uid, kvm_features;
+smccc_fn kvm_uid, kvm_features, kvm_ptp;
 
 /* pv/release.c */
 smccc_fn vendor_release;

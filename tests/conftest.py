@@ -7,6 +7,7 @@ if it is both.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -85,6 +86,41 @@ def mw(tmp_path, request):
                       json.loads(stats.read_text()) if stats.exists() else None)
 
     return call
+
+
+@pytest.fixture
+def clock(request):
+    """clock(*arguments of mw run) -> (what the guest printed, how far its lines "it is NS" were behind this host's time: the least, in s)."""
+    if request.config.getoption("--icount"):
+        pytest.skip("the machine's clock is the host's, and the counter is not")
+
+    def run(*args, timeout=60):
+        out, behind = [], []
+        time.sleep((0.3 - time.time()) % 1)  # it first looks in the middle of a second: what it knows of the edge then is next to nothing
+        with subprocess.Popen([*MW, "run", "--quiet", "--timeout", str(timeout), *map(str, args)], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                now = time.time()
+                out.append(line)
+                told = re.search(r" it is (\d+)$", line.rstrip())
+                behind += [now - int(told[1]) / 1e9] if told else []
+        assert process.returncode == 0 and behind, "".join(out)
+        return "".join(out).replace("\r", ""), min(behind)
+
+    return run
+
+
+@pytest.fixture
+def no_rtc(mw, tmp_path):
+    """no_rtc(*arguments of mw run) -> these, and the device tree of that very machine without its PL031."""
+
+    def write(*args):
+        path = tmp_path / "no-rtc.dtb"
+        mw("run", *args, "--qemu-arg=-machine", f"--qemu-arg=dumpdtb={path}")
+        subprocess.run(["fdtput", "-r", path, "/pl031@9010000"], check=True)
+        return [*args, "--qemu-arg=-dtb", f"--qemu-arg={path}"]
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@
 
 _Thread_local struct core *this_core_ptr;
 uint64_t fake_second = 1000000000u;
+uint64_t (*fake_counter)(void);
 
 static struct core core;
 static struct vcpu cpu;

@@ -150,6 +150,15 @@ static void uart(const char *name, uint32_t base, uint32_t spi)
     end();
 }
 
+/* Whoever calls it closes the node. */
+static void rtc(const char *name, uint32_t base, uint32_t size)
+{
+    begin(name);
+    STR("compatible", "arm,pl031\0arm,primecell");
+    CELLS("reg", 0, base, 0, size);
+    CELLS("interrupts", 0, 2, 4);
+}
+
 static void memory(void)
 {
     begin("memory@40000000");
@@ -180,6 +189,8 @@ static void virt(void)
         end();
     }
     uart("pl011@9000000", 0x9000000, 1);
+    rtc("pl031@9010000", 0x9010000, 0x1000);
+    end();
     gic();
     cpus(4);
     timer();
@@ -223,6 +234,8 @@ static void qemu_virt(void **state)
     assert_int_equal(dt.uart.base, 0x9000000);
     assert_int_equal(dt.uart.size, 0x1000);
     assert_int_equal(dt.uart_intid, 33);
+    assert_int_equal(dt.rtc.base, 0x9010000);
+    assert_int_equal(dt.rtc.size, 0x1000);
     assert_int_equal(dt.virtios, 7); /* the sixth does not see what is in caches */
     for (uint32_t i = 0; i < dt.virtios; i++) {
         assert_int_equal(dt.virtio[i].regs.v, 0xa000000 + (i + (i >= 5)) * 0x200);
@@ -266,6 +279,33 @@ static void virtio(void **state)
     assert_int_equal(dt.virtios, HOST_DT_MAX_VIRTIO);
     assert_int_equal(dt.virtio[0].regs.v, 0xa000000 + 4 * 0x200);
     assert_int_equal(dt.virtio[0].intid, 41);
+}
+
+/* The first one that can be used: not one that is disabled, or of which there is no whole page. */
+static void clocks(void **state)
+{
+    (void)state;
+    start();
+    root(2, 2);
+    memory();
+    cpus(1);
+    timer();
+    gic();
+    rtc("rtc@1000", 0x1000, 0x1000);
+    STR("status", "disabled");
+    end();
+    rtc("rtc@2000", 0x2000, 0x100);
+    end();
+    rtc("rtc@3800", 0x3800, 0x1000);
+    end();
+    rtc("rtc@4000", 0x4000, 0x1000);
+    end();
+    rtc("rtc@5000", 0x5000, 0x1000);
+    end();
+    finish();
+    assert_int_equal(read_blob(), HOST_DT_OK);
+    assert_int_equal(dt.rtc.base, 0x4000);
+    assert_false(dt.uart_found);
 }
 
 /* A board with 32-bit cells, its devices behind two buses, and nodes that are for the secure world. */
@@ -410,6 +450,7 @@ static void board(void **state)
     assert_int_equal(dt.uart.base, 0xf0102000);
     assert_int_equal(dt.uart.size, 0x200);
     assert_int_equal(dt.uart_intid, 38);
+    assert_int_equal(dt.rtc.size, 0);
     assert_null(dt.bootargs);
 }
 
@@ -924,6 +965,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(qemu_virt),
         cmocka_unit_test(virtio),
+        cmocka_unit_test(clocks),
         cmocka_unit_test(board),
         cmocka_unit_test(console_path),
         cmocka_unit_test(other_interrupt_parent),

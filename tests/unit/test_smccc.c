@@ -12,6 +12,7 @@
 
 #include "dev/entropy.h"
 #include "dev/firmware.h"
+#include "dev/pl031.h"
 #include "mm/give_back.h"
 #include "pv/abi.h"
 #include "pv/psci.h"
@@ -77,6 +78,8 @@ static struct {
     bool entropy, uuid;
     enum entropy_result result;
     uint32_t bits;
+    bool rtc;
+    unsigned asked;
 } host;
 
 int32_t firmware_workaround(enum firmware_workaround w)
@@ -112,6 +115,24 @@ bool entropy_uuid(uint32_t uuid[4])
     for (uint32_t i = 0; i < 4; i++)
         uuid[i] = 0xabcd0000 + i;
     return host.uuid;
+}
+
+bool pl031_present(void)
+{
+    return host.rtc;
+}
+
+uint64_t pl031_now(ticks_t *at)
+{
+    host.asked++;
+    *at = (ticks_t){0x1122334455667788};
+    return 0x18765432fedcba98;
+}
+
+uint64_t fake_sysreg_read(const char *name)
+{
+    assert_string_equal(name, "cntvoff_el2");
+    return 0x1000000060000000;
 }
 
 void vm_end(struct vm *m, enum report_guest_status status, const char *reason)
@@ -306,8 +327,9 @@ static void unknown(void **state)
 
             assert_int_equal(smccc_find(IDENTITY_MEANWHILE, id) != NULL, is_served(id));
             assert_int_equal(smccc_find(IDENTITY_NONE, id) != NULL, is_served(id) && owner % 0x40 != 6);
-            assert_int_equal(smccc_find(IDENTITY_KVM, id) != NULL,
-                             (is_served(id) && owner % 0x40 != 6) || id == 0x86000000 || id == 0x8600ff01);
+            assert_int_equal(smccc_find(IDENTITY_KVM, id) != NULL, (is_served(id) && owner % 0x40 != 6) ||
+                                                                       id == 0x86000000 || id == 0x86000001 ||
+                                                                       id == 0x8600ff01);
             if (!is_served(id)) {
                 assert_int_equal(call(id, 1, 2, 3), MINUS(1));
                 assert_int_equal(frame.x[1], 1);
@@ -685,6 +707,28 @@ static void as_kvm(void **state)
     assert_int_equal(call(0x8600ff03, 0, 0, 0), MINUS(1));
 }
 
+/* Its clock, if the machine has one: which counter is asked about is w1. */
+static void ptp(void **state)
+{
+    (void)state;
+    assert_int_equal(call(0x86000001, 0, 0, 0), MINUS(1)); /* not ours */
+    vm.identity = IDENTITY_KVM;
+    assert_int_equal(call(0x86000001, 0, 0, 0), MINUS(1));
+    host.rtc = true;
+    assert_int_equal(call(0x86000000, 0, 0, 0), 3);
+    assert_int_equal(call(0x86000001, 0, 7, 7), 0x18765432);
+    assert_true(frame.x[1] == 0xfedcba98 && frame.x[2] == 0x01223343 && frame.x[3] == 0xf5667788);
+    assert_int_equal(call(0x86000001, 0xffffffff00000001, 7, 7), 0x18765432);
+    assert_true(frame.x[1] == 0xfedcba98 && frame.x[2] == 0x11223344 && frame.x[3] == 0x55667788);
+    assert_int_equal(host.asked, 2);
+    assert_int_equal(call(0x86000001, 2, 0, 0), MINUS(1));
+    assert_int_equal(call(0x86000001, UINT64_MAX, 0, 0), MINUS(1));
+    assert_int_equal(call(0xc6000001, 0, 0, 0), MINUS(1));
+    assert_int_equal(host.asked, 2);
+    vm.identity = IDENTITY_NONE;
+    assert_int_equal(call(0x86000001, 0, 0, 0), MINUS(1));
+}
+
 /* The bytes of the UID in the order in which it is written, against the words of DEN0028. */
 static void identity(void **state)
 {
@@ -769,6 +813,7 @@ int main(void)
         cmocka_unit_test_setup(asynchronous, setup),
         cmocka_unit_test_setup(discovery, setup),
         cmocka_unit_test_setup(as_kvm, setup),
+        cmocka_unit_test_setup(ptp, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@ void (*fake_wfi)(void);
 uint64_t (*fake_at_s1e1r)(uint64_t far);
 bool fake_no_crc32;
 uint64_t fake_second = 1000000000u;
+uint64_t (*fake_counter)(void);
 
 struct core cores[MAX_CORES];
 uint32_t core_count;
