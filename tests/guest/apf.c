@@ -15,6 +15,19 @@
 #define WORD64(page, offset) (*(volatile uint64_t *)((page) + (offset)))
 #define PARKED_MAX 128
 
+/* Behind the image, and on the disk as the rest of it: word i is (i + 1) * WEYL modulo 2^64. */
+#define WEYL 0x9e3779b97f4a7c15UL
+extern const uint64_t payload[];
+__asm__(".pushsection .payload, \"a\"\n"
+        ".balign 4096\n"
+        "payload:\n"
+        ".set word, 0\n"
+        ".rept 40 * 512\n"
+        ".set word, word + 0x9e3779b97f4a7c15\n"
+        ".quad word\n"
+        ".endr\n"
+        ".popsection");
+
 static struct range disk;
 static uint64_t next; /* page to touch */
 static unsigned event_intid;
@@ -116,14 +129,10 @@ static void load(void *at)
     (void)*(volatile uint64_t *)at;
 }
 
-/* The next page of the disk is touched: true if it was not present, and is parked. */
-static bool touch(void)
+/* True if it was not present, and is parked. */
+static bool touch_page(uint64_t page)
 {
     struct fault fault;
-    const uint64_t page = next;
-    next += APART * PAGE;
-    if (next > disk.end)
-        next = disk.base;
     if (!attempt(load, (void *)page, &fault))
         return false;
     if (fault.esr != MW_APF_ESR_EL1 || !fault.far || fault.far >> MW_APF_TOKEN_VCPU_SHIFT != cpu_index()) {
@@ -134,18 +143,36 @@ static bool touch(void)
     return true;
 }
 
+/* The next page of the disk. */
+static bool touch(void)
+{
+    const uint64_t page = next;
+    next += APART * PAGE;
+    if (next > disk.end)
+        next = disk.base;
+    return touch_page(page);
+}
+
 static void forget(void)
 {
     count = answered = interrupts = wake_all = strays = 0;
 }
 
-/* A page of which it was said to try again, or that was waited for. It may take another wait: the promise is no more than that. */
-static bool right(const struct parked *p)
+/*
+ * The first word of a page of which it was said to try again, or that was waited for. It may take another wait: the promise is no
+ * more than that.
+ */
+static uint64_t first_word(uint64_t page)
 {
     struct fault fault;
-    for (unsigned tries = 0; tries < 3 && attempt(load, (void *)p->page, &fault); tries++)
+    for (unsigned tries = 0; tries < 3 && attempt(load, (void *)page, &fault); tries++)
         (void)call(MW_FN_APF_WAIT, fault.far, 0);
-    return WORD64(p->page, 0) == (p->page - disk.base) / PAGE;
+    return WORD64(page, 0);
+}
+
+static bool right(const struct parked *p)
+{
+    return first_word(p->page) == (p->page - disk.base) / PAGE;
 }
 
 /* Touches so many, and waits until all that were parked are answered. */
@@ -177,24 +204,67 @@ static void none(const char *name)
 
 /* ---- */
 
+/*
+ * From the one thing that is known of a machine without a device tree, that there is PSCI by HVC (the FADT says so), to where
+ * asynchronous page faults can be turned on. No call is made before another has said that it is there.
+ */
 static void discovery(void)
 {
-    struct regs r = {.x = {MW_FN_INFO}};
-    uint32_t size;
-    const uint32_t *interrupt = fdt_property("hypervisor", "interrupts", &size);
-    const uint64_t page = MW_INFO_ADDRESS;
+    struct regs r = {.x = {MW_FN_UID}};
+    check(call(PSCI_VERSION, 0, 0) >= 0x10000, "PSCI has PSCI_FEATURES", "%lx", call(PSCI_VERSION, 0, 0));
+    check((int64_t)call(PSCI_FEATURES, SMCCC_VERSION, 0) >= 0, "it has SMCCC_VERSION", "no");
+    check((int32_t)call(SMCCC_VERSION, 0, 0) >= 0x10001, "SMCCC has the vendor's range", "%lx",
+          call(SMCCC_VERSION, 0, 0));
     smccc_raw(HVC_0, &r);
+    check(r.x[0] == MW_UID_0 && r.x[1] == MW_UID_1 && r.x[2] == MW_UID_2 && r.x[3] == MW_UID_3, "the vendor is us",
+          "%lx %lx %lx %lx", r.x[0], r.x[1], r.x[2], r.x[3]);
+    r = (struct regs){.x = {MW_FN_REVISION}};
+    smccc_raw(HVC_0, &r);
+    const uint64_t revision = r.x[0] << 16 | r.x[1];
+    check(revision == (MW_REVISION_MAJOR << 16 | MW_REVISION_MINOR), "the revision is ours", "%lx", revision);
+    r = (struct regs){.x = {MW_FN_INFO}};
+    smccc_raw(HVC_0, &r);
+    const uint64_t page = r.x[2];
     event_intid = (unsigned)r.x[3];
-    check(r.x[0] == (MW_REVISION_MAJOR << 16 | MW_REVISION_MINOR) && r.x[2] == page, "INFO", "%lx %lx", r.x[0], r.x[2]);
+    check(r.x[0] == revision && page == MW_INFO_ADDRESS, "INFO", "%lx %lx", r.x[0], page);
     check(call(MW_FN_FEATURES, 0, 0) == r.x[1] && r.x[1] & MW_FEATURE_APF, "features", "%lx", r.x[1]);
     check(WORD64(page, MW_INFO_MAGIC) == MW_INFO_MAGIC_VALUE && WORD32(page, MW_INFO_REVISION) == r.x[0] &&
               WORD64(page, MW_INFO_FEATURES) == r.x[1] && WORD32(page, MW_INFO_EVENT) == r.x[3] &&
               WORD32(page, MW_INFO_SIZE) >= MW_INFO_BYTES,
           "the information page says the same", "%lx", WORD64(page, MW_INFO_MAGIC));
+    say("apf: build %s\n", (const char *)(page + MW_INFO_BUILD));
+}
+
+/* A page of the image, which nothing has touched yet, with what discovery() has learned and no more. */
+static void without_tree(void)
+{
+    static uint8_t own[PAGE] __attribute__((aligned(PAGE)));
+    const uint64_t tree = dtb_address, far = (uint64_t)payload + 30 * PAGE;
+    dtb_address = 0;
+    discovery();
+    gic_init();
+    mmu_on();
+    irq_hook[0] = event;
+    gic_enable(event_intid);
+    irq_enable();
+    shared[0] = (uint64_t)own;
+    check(enable(MW_APF_FLAG_EL1) == 0, "ENABLE without a device tree", "an error");
+    check(touch_page(far), "not present", "it was");
+    check(WAIT_FOR(answered == count, 20000) && !strays, "and ready", "%u of %u", answered, count);
+    check(count == 1 && parked[0].status == MW_APF_READY && first_word(far) == (30 * 512 + 1) * WEYL && interrupts == 1,
+          "a page, without a device tree", "%lx", WORD64(far, 0));
+    call(MW_FN_APF_DISABLE, 0, 0);
+    irq_disable();
+    dtb_address = tree;
+}
+
+static void node(void)
+{
+    uint32_t size;
+    const uint32_t *interrupt = fdt_property("hypervisor", "interrupts", &size);
     check(interrupt && size == 12 && __builtin_bswap32(interrupt[0]) == 1 &&
               __builtin_bswap32(interrupt[1]) + 16 == event_intid && (__builtin_bswap32(interrupt[2]) & 0xf) == 1,
           "and so does the node", "%u", size);
-    say("apf: build %s\n", (const char *)(page + MW_INFO_BUILD));
 }
 
 static void bad_input(void)
@@ -356,6 +426,7 @@ static void hints(void)
 
 void guest_main(void)
 {
+    without_tree();
     const unsigned pages = (unsigned)boot_argument("pages", 60);
     const struct range ram = free_ram();
     disk = ramdisk_range();
@@ -363,9 +434,7 @@ void guest_main(void)
     shared[0] = ram.base;
     shared[1] = ram.base + PAGE;
     gic_init();
-    discovery();
-    mmu_on();
-    irq_hook[0] = event;
+    node();
     gic_enable(event_intid);
     irq_enable();
     bad_input();

@@ -10,7 +10,9 @@ from test_disk import FROM_DISK
 from test_image import passed
 
 PAGE = 4096
-ALWAYS = ["INFO", "features", "the information page says the same", "and so does the node", "forged tokens", "ENABLE", "enabled twice",
+ALWAYS = ["PSCI has PSCI_FEATURES", "it has SMCCC_VERSION", "SMCCC has the vendor's range", "the vendor is us", "the revision is ours",
+          "INFO", "features", "the information page says the same", "a page, without a device tree", "and so does the node",
+          "forged tokens", "ENABLE", "enabled twice",
           "nobody who has not asked is told", "all that is not present is answered", "each is answered once", "each has its content",
           "not with interrupts masked", "nor with the priority mask closed", "then not at EL1", "WAIT brings the page",
           "no more than the ring has room for", "one interrupt until the ring is read", "a ring that was tampered with: waits",

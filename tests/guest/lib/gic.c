@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The GIC that the device tree names. A GICv3 (IHI 0069): one security state as the guest sees it, affinity routing,
- * group 1 only. A GICv2 (IHI 0048): group 0, which is what is left alone.
+ * The GIC that the device tree names; without one, that of the CPU's ID register. A GICv3 (IHI 0069): one security state
+ * as the guest sees it, affinity routing, group 1 only. A GICv2 (IHI 0048): group 0, which is what is left alone.
  */
 #include "tests/guest/lib/guest.h"
 
@@ -38,6 +38,8 @@ static bool v2_found; /* by gic_init() */
 bool gic_is_v2(void)
 {
     uint32_t size;
+    if (!dtb_address)
+        return !(read_sysreg(id_aa64pfr0_el1) >> 24 & 0xf);
     const char *compatible = fdt_property("intc", "compatible", &size);
     return compatible && text_equal(compatible, "arm,cortex-a15-gic");
 }

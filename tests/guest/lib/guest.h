@@ -206,7 +206,7 @@ bool cpu_exists(unsigned cpu);
 bool cpu_wait_off(unsigned cpu, unsigned ms);
 void secondary_main(struct cpu_start *start);
 
-/* ---- GICv3 or GICv2, as the device tree says (gic.c) ---- */
+/* ---- GICv3 or GICv2, as the device tree says, or the ID register (gic.c) ---- */
 bool gic_is_v2(void);
 #define PPI_VTIMER 27
 #define SPI_UART 33
@@ -270,7 +270,7 @@ struct range {
     uint64_t base, end;
 };
 
-extern uint64_t dtb_address;
+extern uint64_t dtb_address; /* 0: whoever looks into it ends the guest */
 const void *fdt_property(const char *node, const char *property, uint32_t *size); /* nodes of depth 1, unit ignored */
 struct range dtb_range(void);
 struct range ramdisk_range(void); /* base 0: there is none */

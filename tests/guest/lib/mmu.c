@@ -45,7 +45,7 @@ bool mmu_is_on(void)
 
 static void build_table(void)
 {
-    const struct range ram = ram_range();
+    const struct range ram = dtb_address ? ram_range() : (struct range){RAM_BASE, RAM_BASE + GIB};
     for (unsigned i = 0; i < ENTRIES; i++) {
         const uint64_t base = i * GIB;
         const bool is_ram = base >= ram.base && base < ram.end;
