@@ -152,6 +152,18 @@ def more_kernels():
 
 
 @pytest.fixture(scope="session")
+def detectors():
+    """For initramfs(): systemd-detect-virt and virt-what, and all libraries that came with them."""
+    root = BUILD / "detect" / "root"
+    programs = ["usr/bin/systemd-detect-virt", "usr/sbin/virt-what", "usr/libexec/virt-what-cpuid-helper", "usr/sbin/dmidecode"]
+    files = {name: ((root / name).read_bytes(), 0o755) for name in programs}
+    for library in root.glob("**/lib/**/*.so*"):
+        if re.fullmatch(r"(ld-linux-aarch64\.so\.1|lib[a-z0-9_+-]+\.so\.\d+|libsystemd-shared-\d+\.so)", library.name):
+            files[f"lib/{library.name}"] = (library.read_bytes(), 0o755)
+    return files
+
+
+@pytest.fixture(scope="session")
 def demo_initrd():
     path = BUILD / "demo.cpio"
     assert path.exists(), f"{path} is not built: make demo"

@@ -147,7 +147,7 @@ def parser():
     install = command("setup", SETUP_HELP, "install and fetch what is missing")
     install.add_argument("--check", action="store_true", help="change nothing; exit 2 if something is missing")
     install.add_argument("--kernels", action="store_true",
-                         help="also collect the kernels that only tests start, into build/kernels/")
+                         help="also collect what only tests start: more kernels and tools, into build/kernels/ and build/detect/")
     return top
 
 

@@ -9,6 +9,7 @@ The arm64 packages are never installed: apt reads the archive's arm64 index into
 and, for the tests that start them (--kernels):
     build/kernels/rt, 6.12  the boot files of Debian's -rt-arm64 kernel and of its newer one
     build/headers/rt, 6.12  and theirs
+    build/detect/root/      systemd-detect-virt and virt-what, with the libraries and the tool that they need
 """
 
 import os
@@ -44,6 +45,13 @@ NEWER = r"linux-image-6\.12\.[0-9]+\+deb12-arm64"  # of bookworm-security: no pa
 KERNELS = os.path.join(BUILD, "kernels")
 KERNELS_STAMP = os.path.join(KERNELS, "packages")
 HEADERS = os.path.join(BUILD, "headers")
+
+# What names the machine a system runs on, for the tests: nothing but what these two start and load.
+DETECT_PACKAGES = ("systemd", "libsystemd-shared", "virt-what", "dmidecode", "libc6", "libacl1", "libaudit1", "libblkid1", "libcap2",
+                   "libcap-ng0", "libcrypt1", "libgcrypt20", "libgpg-error0", "libip4tc2", "libkmod2", "liblz4-1", "liblzma5", "libmount1",
+                   "libpam0g", "libpcre2-8-0", "libseccomp2", "libselinux1", "libssl3", "libzstd1")  # yapf: disable
+DETECT = os.path.join(BUILD, "detect")
+DETECT_STAMP = os.path.join(DETECT, "packages")
 LOG = os.path.join(BUILD, "setup.log")
 ENVIRONMENT = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
@@ -56,14 +64,14 @@ def missing_packages():
     return [p for p in PACKAGES if p not in installed]
 
 
-def collected():
-    """Is all of build/debian there? What an older version of this file collected may lack a package."""
+def collected(stamp=STAMP, packages=ARM64_PACKAGES):
+    """Is all of that folder there? What an older version of this file collected may lack a package."""
     try:
-        with open(STAMP, encoding="utf-8") as f:
+        with open(stamp, encoding="utf-8") as f:
             debs = f.read().splitlines()
     except OSError:
         return False
-    return all(any(d.startswith(f"{p}_") for d in debs) for p in ARM64_PACKAGES)
+    return all(any(d.startswith(f"{p}_") for d in debs) for p in packages)
 
 
 def run_logged(command, what, cwd=None):
@@ -152,6 +160,12 @@ class Arm64Index:
         return [os.path.join(self.folder, n) for p in packages for n in names if n.startswith(f"{p}_")]
 
 
+def unpack(debs, folder):
+    for deb in debs:
+        if run_logged(["dpkg-deb", "-x", deb, folder], "setup") != 0:
+            raise Refusal(f"setup: cannot unpack {deb}; the end of {LOG}:\n{log_tail()}")
+
+
 def collect():
     """Fetches and unpacks the arm64 packages."""
     work = DEBIAN + ".new"
@@ -163,9 +177,7 @@ def collect():
     index.update()
     kernel = index.dependency(KERNEL_META, r"linux-image-[0-9]\S+-arm64")
     debs = index.download([kernel, *ARM64_PACKAGES])
-    for deb in debs:
-        if run_logged(["dpkg-deb", "-x", deb, os.path.join(work, "root")], "setup") != 0:
-            raise Refusal(f"setup: cannot unpack {deb}; the end of {LOG}:\n{log_tail()}")
+    unpack(debs, os.path.join(work, "root"))
     shutil.rmtree(index.folder)
     os.symlink(f"root/boot/vmlinuz-{kernel.removeprefix('linux-image-')}", os.path.join(work, "vmlinuz"))
     os.symlink("root/bin/busybox", os.path.join(work, "busybox"))
@@ -206,6 +218,23 @@ def collect_kernels():
     os.rename(work, KERNELS)
 
 
+def collect_detectors():
+    """Fetches and unpacks what the tests let name their machine."""
+    work = DETECT + ".new"
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(DETECT, ignore_errors=True)
+    os.makedirs(work)
+    say("setup: collecting systemd-detect-virt and virt-what for arm64, for the tests (about 11 MB)")
+    index = Arm64Index(os.path.join(work, "apt"))
+    index.update()
+    debs = index.download(DETECT_PACKAGES)
+    unpack(debs, os.path.join(work, "root"))
+    shutil.rmtree(index.folder)
+    with open(os.path.join(work, "packages"), "w", encoding="utf-8") as f:
+        f.writelines(os.path.basename(d) + "\n" for d in debs)
+    os.rename(work, DETECT)
+
+
 def kernel_packages(kernels):
     """{name: kernel's package} of those that were collected."""
     found = {}
@@ -239,9 +268,7 @@ def collect_headers(packages):
         if run_logged(["apt-get", "-o", "Acquire::Retries=3", "download", kbuild], "setup", cwd=index.folder) != 0:
             raise Refusal(f"setup: cannot download {kbuild}; the end of {LOG}:\n{log_tail()}")
         debs += [os.path.join(index.folder, n) for n in os.listdir(index.folder) if n.startswith(f"{kbuild}_")]
-        for deb in debs:
-            if run_logged(["dpkg-deb", "-x", deb, root], "setup") != 0:
-                raise Refusal(f"setup: cannot unpack {deb}; the end of {LOG}:\n{log_tail()}")
+        unpack(debs, root)
         source = os.path.join("usr", "src", headers)
         makefile = os.path.join(root, source, "Makefile")
         with open(makefile, encoding="utf-8") as f:
@@ -263,8 +290,10 @@ def run(check_only=False, kernels=False):
     missing = missing_packages()
     absent = [] if collected() else ["build/debian"]
     absent += [] if not kernels or os.path.exists(KERNELS_STAMP) else ["build/kernels"]
+    detectors = [] if not kernels or collected(DETECT_STAMP, DETECT_PACKAGES) else ["build/detect"]
     if not absent:
         absent += [f"build/headers/{n}" for n, p in kernel_packages(kernels).items() if not os.path.exists(headers_stamp(n, p))]
+    absent += detectors
     if check_only:
         if missing or absent:
             say(f"setup: missing: {' '.join(missing + absent)}")
@@ -277,6 +306,8 @@ def run(check_only=False, kernels=False):
         collect()
     if "build/kernels" in absent:
         collect_kernels()
+    if "build/detect" in absent:
+        collect_detectors()
     without = {n: p for n, p in kernel_packages(kernels).items() if not os.path.exists(headers_stamp(n, p))}
     if without:
         collect_headers(without)
