@@ -120,22 +120,30 @@ $(BUILD)/guests/obj/%.S.o: %.S $(BUILD)/toolchain
 .PHONY: demo
 demo: $(BUILD)/demo.cpio
 
-$(BUILD)/demo.cpio: tools/demo/init tools/mkinitramfs tools/mwlib/cpio.py build/debian/packages
+$(BUILD)/demo.cpio: tools/demo/init tools/mkinitramfs tools/mwlib/cpio.py build/debian/packages $(BUILD)/demo/apf \
+		$(BUILD)/demo/meanwhile.ko
 	@echo "  CPIO    $@"
-	@$(PYTHON) tools/mkinitramfs -o $@ tools/demo/init
+	@kernel=$$(basename $$(readlink build/debian/vmlinuz)) && $(PYTHON) tools/mkinitramfs -o $@ tools/demo/init \
+		bin/apf=$(BUILD)/demo/apf lib/modules/$${kernel#vmlinuz-}/meanwhile.ko=$(BUILD)/demo/meanwhile.ko
+
+# Its debugging information is ten times as large as the module.
+$(BUILD)/demo/meanwhile.ko: $(BUILD)/module/arm64/meanwhile.ko
+	@mkdir -p $(@D)
+	@aarch64-linux-gnu-strip --strip-debug -o $@ $<
 
 # ---- the module for Linux guests, for each kernel whose headers were collected (tools/mw setup)
 
+HEADERS := build/headers
 MODULE_SOURCES := $(wildcard guest/linux/*) pv/abi.h
 
 .PHONY: modules
 modules: $(patsubst %,$(BUILD)/module/%/meanwhile.ko,arm64 rt 6.12)
 
 # Without pahole there is no BTF for modules, and 6.12's headers would want it.
-$(BUILD)/module/%/meanwhile.ko: $(MODULE_SOURCES) $(BUILD)/headers/%
+$(BUILD)/module/%/meanwhile.ko: $(MODULE_SOURCES) $(HEADERS)/%
 	@echo "  MODULE  $@"
 	@rm -rf $(@D) && mkdir -p $(@D)/pv && cp guest/linux/* $(@D) && cp pv/abi.h $(@D)/pv
-	@$(MAKE) --no-print-directory -s -C $(BUILD)/headers/$*/build ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- \
+	@$(MAKE) --no-print-directory -s -C $(HEADERS)/$*/build ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- \
 		CONFIG_DEBUG_INFO_BTF_MODULES= M=$(abspath $(@D)) modules
 
 # ---- programs for Linux guests
@@ -145,10 +153,17 @@ PROGRAMS := $(patsubst tests/linux/programs/%.c,$(BUILD)/programs/%,$(wildcard t
 .PHONY: programs
 programs: $(PROGRAMS)
 
-$(BUILD)/programs/%: tests/linux/programs/%.c
+define build_program
 	@echo "  PROGRAM $@"
 	@mkdir -p $(@D)
-	@aarch64-linux-gnu-gcc -std=gnu17 -O2 -Wall -Wextra -Werror -static -o $@ $<
+	@aarch64-linux-gnu-gcc -std=gnu17 -O2 -Wall -Wextra -Werror -static -s -o $@ $<
+endef
+
+$(BUILD)/programs/%: tests/linux/programs/%.c
+	$(build_program)
+
+$(BUILD)/demo/%: tools/demo/%.c
+	$(build_program)
 
 # ---- host programs: tests/unit/test_*.c under ASan and UBSan, tests/unit/tsan_*.c under TSan. Each names the
 # hypervisor's sources it needs in a line `/* SOURCES: mm/stage2.c mm/desc.c */`; headers in tests/unit/fake stand in
@@ -204,7 +219,7 @@ all: setup
 
 run: setup
 	$(AGAIN) image demo >&2
-	@$(PYTHON) tools/mw run $(ARGS)
+	@$(PYTHON) tools/mw run $(or $(ARGS),--demo)
 
 test: kernels
 	$(AGAIN) image guests demo unit fuzzers modules programs
@@ -233,7 +248,7 @@ check: setup
 	@$(PYTHON) tools/check
 
 FORMATTED = $(wildcard $(foreach folder,$(LAYERS) lib/libc tests/guest tests/guest/lib tests/qemu tests/unit \
-	tests/unit/fake tests/unit/fake/* tests/fuzz,$(folder)/*.c $(folder)/*.h))
+	tests/unit/fake tests/unit/fake/* tests/fuzz tools/demo,$(folder)/*.c $(folder)/*.h))
 
 format:
 	clang-format -i $(FORMATTED)
@@ -252,7 +267,7 @@ distclean:
 
 help:
 	@echo 'make            build/meanwhile.img and .elf'
-	@echo 'make run        start a Debian guest; ARGS= goes to tools/mw run (tools/mw run --help)'
+	@echo 'make run        the demonstration; ARGS= goes to tools/mw run instead of --demo (tools/mw run --help)'
 	@echo 'make test       all tests; ARGS= goes to pytest'
 	@echo 'make check      format, lint, include arrows, gcc and clang builds'
 	@echo 'make format     apply the format that check wants'

@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import struct
 import subprocess
@@ -81,6 +82,7 @@ def one_line(result, *words):
     (["run", "--initrd", "/dev/zero"], ["initrd", "/dev/zero", "not a file"]),
     (["run", "--config", "/no/such/file.toml"], ["config", "/no/such/file.toml"]),
     (["run", "--stats", "/no/such/folder/stats.json"], ["stats", "/no/such/folder"]),
+    (["run", "--demo"], ["--demo", "default guest", "--kernel"]),
     (["pack"], ["-o"]),
     (["pack", "-o", "/no/such/folder/image"], ["/no/such/folder/image"]),
 ])
@@ -135,6 +137,13 @@ def test_payloads_that_do_not_fit(mw, kernel, fake_el2, tmp_path):
 def test_missing_qemu(mw, kernel, fake_el2, tmp_path):
     run = mw("run", "--kernel", kernel, env={**fake_el2("OFF"), "PATH": str(tmp_path)})
     one_line(run, "qemu-system-aarch64", "mw setup")
+
+
+def test_demo_needs_a_helper_and_nbdkit(mw, fake_el2, tmp_path):
+    one_line(mw("run", "--demo", "--helpers", "0", env=fake_el2("OFF")), "helper")
+    (tmp_path / "qemu-system-aarch64").symlink_to(shutil.which("qemu-system-aarch64"))
+    run = mw("run", "--demo", "--quiet", env={**fake_el2("OFF"), "PATH": str(tmp_path)})
+    one_line(run, "nbdkit", "mw setup")
 
 
 def test_help(mw):
@@ -373,6 +382,22 @@ def test_killed_launcher_leaves_no_qemu(fake_el2, kernel, tmp_path):
             return
         time.sleep(0.05)
     pytest.fail("QEMU lives on")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_demo_leaves_no_drive(fake_el2, tmp_path, number):
+    with subprocess.Popen([*MW, "run", "--demo", "--timeout", "60"], env={**os.environ, **fake_el2("HANG")}, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout.readline() == b"[mw] fake\n"
+        both = children(process)
+        assert {Path(f"/proc/{pid}/comm").read_text().strip() for pid in both} == {"nbdkit", "qemu-system-aar"}
+        process.send_signal(number)
+    for _ in range(100):
+        both = [pid for pid in both if os.path.exists(f"/proc/{pid}") and "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()]
+        if not both:
+            return
+        time.sleep(0.05)
+    pytest.fail("one of them lives on")
 
 
 # ---- standard input and output

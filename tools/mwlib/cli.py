@@ -9,8 +9,8 @@ from . import image, options, pageimage, qemu, setup
 from .common import BUILD, EXIT_BAD, EXIT_OFF, EXIT_USAGE, MIB, PAGE, Refusal, say, show_size
 
 RUN_HELP = """\
-Starts guests under QEMU, on demand-paged memory: one, or those of a --config file. Without --kernel it is Debian's kernel with a small
-demonstration: a shell if standard input is a terminal, a short workload if not.
+Starts guests under QEMU, on demand-paged memory: one, or those of a --config file. Without --kernel it is Debian's kernel a shell if
+standard input is a terminal, and a short workload if not. With --demo it shows what asynchronous page faults are worth.
 
 Standard output carries the machine's UART: the guest's bytes unchanged, and the hypervisor's own lines,
 which begin with "[mw] ". With several guests each line begins with the name of its guest. mw itself speaks on
@@ -115,6 +115,8 @@ def parser():
 
     run = command("run", RUN_HELP, "start guests under QEMU", RUN_EPILOG)
     add_guest_options(run)
+    run.add_argument("--demo", action="store_true", default=None, help=f"the default guest with {show_size(options.DEMO_RESIDENT)} of its RAM at once,"
+                     f" the rest on a drive that takes {options.DEMO_DELAY} ms: what that costs, with its module and without")
     run.add_argument("--machine", metavar="M", help="QEMU machine: virt, with GICv3; virt-gicv2 (virt)")
     run.add_argument("--cpu", metavar="TYPE", help="QEMU cpu; 'max' wants 'max,pauth-impdef=on' (cortex-a57)")
     run.add_argument("--ram", metavar="SIZE", type=typed(options.size), help="machine RAM (guest RAM + 256M, or more if the guests take it)")
@@ -177,6 +179,9 @@ def cmd_run(args):
     if hv.load_offset() + len(packed) + 4 * MIB > machine.ram:
         raise Refusal(f"hypervisor, kernel and initrd ({len(packed) // MIB + 1} MiB) do not fit into the machine's"
                       f" RAM of {show_size(machine.ram)}: raise --ram")
+    if machine.swap == options.DEMO_DRIVE and not machine.quiet:
+        say(f"the guest may hold {show_size(guests[0].resident)} of its {show_size(guests[0].memory)} at once; the rest is on a drive that takes"
+            f" {options.DEMO_DELAY} ms")
     return qemu.run(machine, hv, packed)
 
 

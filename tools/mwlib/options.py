@@ -26,6 +26,12 @@ DEFAULT_INITRD = os.path.join(BUILD, "demo.cpio")
 DEFAULT_APPEND = "console=ttyAMA0 quiet cryptomgr.notests"
 # Makes the demo's /init run its workload and power off, where nobody could type into its shell.
 DEMO_APPEND = " mw.demo=1"
+# And, first of all, touch so many MiB: more than it may hold.
+APF_APPEND = " mw.apf="
+# What --demo is: defaults for the default guest.
+DEMO_RESIDENT = 48 * MIB
+DEMO_DRIVE = "demo:"  # in place of a swap file: one in memory that takes its time, for as long as the run
+DEMO_DELAY = 1  # ms
 
 
 @dataclass
@@ -57,7 +63,7 @@ class Machine:
     record: str = ""  # where samples for `mw report` go
     record_every: int = 100  # ms
     quiet: bool = False
-    swap: str = ""  # where cold pages go: a file, or a URL that QEMU can open
+    swap: str = ""  # where cold pages go: a file, a URL that QEMU can open, or DEMO_DRIVE
     store: int = -1  # bytes of RAM for compressed pages; -1: default_store()
     pause_after: int = 10  # seconds that a guest waits for room before it is paused; 0: for ever
     no_read_ahead: bool = False
@@ -241,7 +247,7 @@ def check_swap(machine, guests):
         return
     if not machine.helpers:
         raise Refusal("swap: a helper core brings pages there, and there is none")
-    if swap.startswith(URLS):
+    if swap.startswith(URLS) or swap == DEMO_DRIVE:
         return
     machine.swap = swap = os.path.realpath(swap)
     if swap in machine.disks:
@@ -280,6 +286,20 @@ def own_ram(guest):
 
 def is_limited(guest):
     return 0 < guest.resident < guest.memory
+
+
+def use_demo(args, machine, guest):
+    """Defaults of --demo. What it shows is the default guest's."""
+    for other in ("kernel", "initrd", "config"):
+        if getattr(args, other) is not None:
+            raise Refusal(f"--demo is the default guest: it does not go with --{other}")
+    guest.resident, machine.swap, machine.store = DEMO_RESIDENT, DEMO_DRIVE, 0
+
+
+def demo_touches(guest):
+    """MiB, a power of 2, that are a third more than the guest may hold; 0: it has not got twice as much."""
+    touched = 1 << (guest.resident * 4 // 3 // MIB - 1).bit_length() if is_limited(guest) else 0
+    return touched if 2 * touched * MIB <= guest.memory else 0
 
 
 def default_store(guests):
@@ -324,6 +344,9 @@ def resolve(args, interactive):
     if args.config is not None:
         guests = read_config(args.config, machine)
     guests = guests or [Guest()]
+    demo = getattr(args, "demo", None)
+    if demo:
+        use_demo(args, machine, guests[0])
     if len(guests) > MAX_GUESTS:
         raise Refusal(f"{args.config} describes {len(guests)} guests: the hypervisor is built for {MAX_GUESTS}")
 
@@ -340,8 +363,9 @@ def resolve(args, interactive):
             guest.kernel = DEFAULT_KERNEL
             guest.initrd = guest.initrd or DEFAULT_INITRD
         if guest.append is None:
-            demo = guest.initrd == DEFAULT_INITRD and not interactive
-            guest.append = os.fsencode(DEFAULT_APPEND + (DEMO_APPEND if demo else ""))
+            workload = guest.initrd == DEFAULT_INITRD and not interactive
+            touched = demo_touches(guest) if demo else 0
+            guest.append = os.fsencode(DEFAULT_APPEND + (DEMO_APPEND if workload else "") + (f"{APF_APPEND}{touched}" if touched else ""))
         check_guest(guest)
         check_files(guest)
     names = [guest.name for guest in guests]

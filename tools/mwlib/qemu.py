@@ -24,13 +24,14 @@ from . import report
 from .common import (EXIT_ERROR, EXIT_GUEST, EXIT_INTERRUPTED, EXIT_OFF, EXIT_PANIC, EXIT_TIMEOUT, Refusal,
                      say, show_size)
 from .image import SWAP_NAME
-from .options import MACHINES, SWAP_MARK, URLS
+from .options import DEMO_DELAY, DEMO_DRIVE, MACHINES, SWAP_MARK, URLS
 from .record import Recorder
 from .terminal import Input, interactive, open_standard_files
 
 __all__ = ["interactive", "run"]
 
 QEMU = "qemu-system-aarch64"
+NBDKIT = "nbdkit"
 EXIT_CODES = {"off": EXIT_OFF, "panic": EXIT_PANIC, "refused": EXIT_GUEST, "destroyed": EXIT_GUEST, "reset": EXIT_GUEST,
               "error": EXIT_ERROR, "timeout": EXIT_TIMEOUT, "interrupted": EXIT_INTERRUPTED}
 # How a guest can end other than by SYSTEM_OFF. With several guests the result is that of the first kind there is.
@@ -40,6 +41,7 @@ HIGH_WATER = 64 << 10  # bytes held for a slow reader before the guest's UART ha
 SAFE_WRITE = select.PIPE_BUF
 GRACE = 3.0  # seconds for QEMU to quit, or for a stuck reader to take the rest, once the run is to end
 PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
 
 
 def acceleration(machine):
@@ -57,7 +59,7 @@ def acceleration(machine):
     return ["-accel", f"tcg,thread={threads}"]
 
 
-def drives(machine):
+def drives(machine, fds):
     """Each disk as a virtio block device whose serial number is its name, as EL2 looks for it."""
     disks = [(f"mw{n}", "read-only=on", disk) for n, disk in enumerate(machine.disks)]
     if machine.swap:
@@ -65,7 +67,8 @@ def drives(machine):
     args = ["-global", "virtio-mmio.force-legacy=false"] if disks else []
     for name, how, disk in disks:
         path = disk.replace(",", ",,")
-        args += ["-drive", f"if=none,id={name},format=raw,{how},file={path}",
+        file = f"file.driver=nbd,file.server.type=fd,file.server.str={fds['drive']}" if disk == DEMO_DRIVE else f"file={path}"
+        args += ["-drive", f"if=none,id={name},format=raw,{how},{file}",
                  "-device", f"virtio-blk-device,drive={name},serial={name}"]
     return args
 
@@ -74,7 +77,7 @@ def drives(machine):
 def swap_file(machine):
     """A swap file that was not there is made, and goes with the run."""
     path = machine.swap
-    if not path or path.startswith(URLS) or os.path.exists(path):
+    if not path or path.startswith(URLS) or path == DEMO_DRIVE or os.path.exists(path):
         yield
         return
     try:
@@ -99,7 +102,7 @@ def command(machine, fds):
         "-chardev", f"socket,id=qmp,fd={fds['qmp']}", "-mon", "chardev=qmp,mode=control",
         # Paused at the end, so that the reason is always heard before QEMU goes; and at the start, for the same.
         "-no-reboot", "-no-shutdown", "-S",
-        "-kernel", f"/proc/self/fd/{fds['image']}", *drives(machine), *machine.qemu_arg,
+        "-kernel", f"/proc/self/fd/{fds['image']}", *drives(machine, fds), *machine.qemu_arg,
     ]
 
 
@@ -147,8 +150,24 @@ def memory_file(name, size, content=b""):
     return fd
 
 
+def in_child():
+    """A launcher that is killed takes what it started with it."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def start_drive(machine, errors):
+    """A drive at the other end of a socket, until that is closed: (process, socket)."""
+    if not shutil.which(NBDKIT):
+        raise Refusal(f"{NBDKIT} is not installed (mw setup installs it)")
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = subprocess.Popen([NBDKIT, "--single", "--filter=delay", "memory", str(machine.swap_size), f"rdelay={DEMO_DELAY}ms"],
+                                   stdin=theirs, stdout=theirs, stderr=errors, start_new_session=True, preexec_fn=in_child)
+    return process, ours
+
+
 def start(machine, image):
-    """(process, RAM, UART socket, monitor socket, standard error file)."""
+    """(process, RAM, UART socket, monitor socket, standard error file, the drive's process or None)."""
     if not shutil.which(QEMU):
         raise Refusal(f"{QEMU} is not installed (mw setup installs it)")
     try:
@@ -160,20 +179,20 @@ def start(machine, image):
     uart, theirs_uart = socket.socketpair()
     qmp, theirs_qmp = socket.socketpair()
     files |= {"uart": theirs_uart.fileno(), "qmp": theirs_qmp.fileno()}
-    libc = ctypes.CDLL(None)
-
-    def in_child():
-        # A launcher that is killed takes its QEMU with it.
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
+    drive = None
+    if machine.swap == DEMO_DRIVE:
+        drive, theirs_drive = start_drive(machine, errors)
+        files["drive"] = theirs_drive.fileno()
     process = subprocess.Popen(command(machine, files), stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
                                pass_fds=list(files.values()), start_new_session=True, preexec_fn=in_child)
     theirs_uart.close()
     theirs_qmp.close()
+    if drive:
+        theirs_drive.close()
     os.close(files["image"])
     os.close(files["ram"])
     uart.setblocking(False)
-    return process, ram, uart, qmp, errors
+    return process, ram, uart, qmp, errors, drive
 
 
 class Run:
@@ -189,7 +208,7 @@ class Run:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        self.process, self.ram, self.uart, qmp, self.errors = start(machine, image)
+        self.process, self.ram, self.uart, qmp, self.errors, self.drive = start(machine, image)
         self.deadline = time.monotonic() + machine.timeout if machine.timeout else None
         self.monitor = Monitor(qmp, start="-S" not in machine.qemu_arg)
         self.pidfd = os.pidfd_open(self.process.pid)
@@ -348,6 +367,9 @@ def run(machine, hypervisor, image):
             if machinery.process.poll() is None:
                 machinery.process.kill()
                 machinery.process.wait()
+            if machinery.drive:
+                machinery.drive.terminate()
+                machinery.drive.wait()
     rep = report.Report(machinery.ram, place)
     result, reason = judge(machinery.ended, machinery.monitor.reason, rep)
     if machinery.recorder:

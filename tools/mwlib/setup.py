@@ -24,12 +24,11 @@ PACKAGES = (
     # the build
     "gcc", "libc6-dev", "gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross", "binutils-aarch64-linux-gnu", "make", "python3",
     # the machine
-    "qemu-system-arm", "qemu-utils", "device-tree-compiler", "liblz4-1",
+    "qemu-system-arm", "qemu-utils", "nbdkit", "device-tree-compiler", "liblz4-1",
     # the pages of `mw report`
     "python3-matplotlib",
     # the tests
     "libcmocka-dev", "libfdt-dev", "liblz4-dev", "python3-pytest", "python3-pexpect", "cpio", "dt-schema",
-    "nbdkit",
     # the checks and the fuzzers
     "clang", "clang-format", "clang-tidy", "libclang-rt-dev", "pyflakes3", "spin",
 )
