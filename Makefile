@@ -156,7 +156,8 @@ programs: $(PROGRAMS)
 define build_program
 	@echo "  PROGRAM $@"
 	@mkdir -p $(@D)
-	@aarch64-linux-gnu-gcc -std=gnu17 -O2 -Wall -Wextra -Werror -static -s -o $@ $<
+	@aarch64-linux-gnu-gcc -std=gnu17 -O2 -Wall -Wextra -Werror -static -s -isystem $(DEBIAN)/usr/include -o $@ $< \
+		$(filter %/libfdt.a,$(LIBRARIES))
 endef
 
 $(BUILD)/programs/%: tests/linux/programs/%.c
