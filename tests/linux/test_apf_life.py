@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What becomes of asynchronous page faults when another kernel takes over, in good order or after a crash: with the module of guest/linux, while tasks
-sleep for pages."""
+"""What becomes of asynchronous page faults when another kernel takes over, in good order or after a crash, and when the machine sleeps: with the
+module of guest/linux, while tasks sleep for pages."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,9 @@ def archive(tmp_path):
 def run(mw, drive):
     """run(kernel, initrd, ...) -> (output, statistics) of a guest that powers off in the end."""
 
-    def start(kernel, initrd, *args, cpus=2, append="", timeout=120):
+    def start(kernel, initrd, *args, cpus=2, append="", timeout=120, **kw):
         done = mw("run", "--kernel", kernel, "--initrd", initrd, "--append", f"{LOUD} panic=-1 {append}", "--no-reboot", "--cpus", cpus, "--memory", "512M", "--resident",
-                  RESIDENT, "--store", 0, "--swap", drive("--filter=delay", "memory", "1G", "rdelay=1ms", write=True), *args, timeout=timeout)
+                  RESIDENT, "--store", 0, "--swap", drive("--filter=delay", "memory", "1G", "rdelay=1ms", write=True), *args, timeout=timeout, **kw)
         out = done.stdout.replace("\r", "")
         assert done.code == 0 and done.stats["result"] == "off", out + done.stderr
         assert "WRONG" not in out and "no module" not in out, out
@@ -107,3 +108,41 @@ def test_crash(two_kernels, kernel, cpus):
                                 append=f"crashkernel={SIZE:#x}@{BASE:#x}")
     assert "sysrq triggered crash" in first and counters(first)["parked_user"] >= 100, first
     works_again(second, cpus)
+
+
+# ---- sleep
+
+SLEEP = INIT + """
+insmod /meanwhile.ko || echo no module
+for w in $(find /sys/devices -path '*ttyAMA0/power/wakeup'); do echo enabled >$w; done
+slept() { awk '/^parked_user/ { print $2 }' /sys/kernel/debug/meanwhile/stats; }
+""" + WORKERS.replace("MS", "15000") + """
+for n in 1 2; do
+    before=$(slept)
+    while [ $(slept) -lt $((before + 100)) ]; do sleep 0.2; done
+    # A byte that comes before all is asleep keeps it awake.
+    until echo HOW >/sys/power/state; do sleep 0.2; done 2>/dev/null
+    echo "awake from HOW: $(cat /sys/power/suspend_stats/success)"
+done
+wait
+""" + STATS + "rmmod meanwhile && echo unloaded\n" + OFF
+
+
+@pytest.fixture
+def keys():
+    """A byte every two seconds on the console, which is what wakes the machine."""
+    with subprocess.Popen(["sh", "-c", "while sleep 2; do echo; done"], stdout=subprocess.PIPE) as process:
+        yield process.stdout
+        process.kill()
+
+
+@pytest.mark.racy
+@pytest.mark.parametrize("how, message", [("mem", "suspend entry (deep)"), ("freeze", "suspend entry (s2idle)")])
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_sleep(run, archive, debian_kernel, keys, cpus, how, message):
+    """To RAM, by SYSTEM_SUSPEND, and to idle: tasks that were asleep for a page go on afterwards, and sleep for pages again."""
+    out, _ = run(debian_kernel, archive("sleep.cpio", SLEEP.replace("HOW", how)), cpus=cpus, stdin=keys)
+    assert not [line for line in out.splitlines() if COMPLAINTS.search(line)], out
+    assert re.findall(rf"^awake from {how}: (\d+)$", out, re.M) == ["1", "2"] and out.count(message) >= 2, out
+    assert len(re.findall(r"work: mem did \d+ in \d+ ms", out)) == 4 and "unloaded" in out, out
+    assert counters(out)["parked_user"] > 300, out

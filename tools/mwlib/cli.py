@@ -9,7 +9,7 @@ from . import image, options, pageimage, qemu, setup
 from .common import BUILD, EXIT_BAD, EXIT_OFF, EXIT_USAGE, MIB, PAGE, Refusal, say, show_size
 
 RUN_HELP = """\
-Starts guests under QEMU, on demand-paged memory: one, or those of a --config file. Without --kernel it is Debian's kernel a shell if
+Starts guests under QEMU, on demand-paged memory: one, or those of a --config file. Without --kernel it is Debian's kernel, with a shell if
 standard input is a terminal, and a short workload if not. With --demo it shows what asynchronous page faults are worth.
 
 Standard output carries the machine's UART: the guest's bytes unchanged, and the hypervisor's own lines,
