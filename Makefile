@@ -139,12 +139,10 @@ MODULE_SOURCES := $(wildcard guest/linux/*) pv/abi.h
 .PHONY: modules
 modules: $(patsubst %,$(BUILD)/module/%/meanwhile.ko,arm64 rt 6.12)
 
-# Without pahole there is no BTF for modules, and 6.12's headers would want it.
 $(BUILD)/module/%/meanwhile.ko: $(MODULE_SOURCES) $(HEADERS)/%
 	@echo "  MODULE  $@"
 	@rm -rf $(@D) && mkdir -p $(@D)/pv && cp guest/linux/* $(@D) && cp pv/abi.h $(@D)/pv
-	@$(MAKE) --no-print-directory -s -C $(HEADERS)/$*/build ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu- \
-		CONFIG_DEBUG_INFO_BTF_MODULES= M=$(abspath $(@D)) modules
+	@$(MAKE) --no-print-directory -s -C $(@D) KDIR=$(abspath $(HEADERS)/$*/build) ARCH=arm64 CROSS_COMPILE=aarch64-linux-gnu-
 
 # ---- programs for Linux guests
 

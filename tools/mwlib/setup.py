@@ -28,7 +28,7 @@ PACKAGES = (
     # the pages of `mw report`
     "python3-matplotlib",
     # the tests
-    "libcmocka-dev", "libfdt-dev", "liblz4-dev", "python3-pytest", "python3-pexpect", "cpio", "dt-schema",
+    "libcmocka-dev", "libfdt-dev", "liblz4-dev", "python3-pytest", "python3-pexpect", "cpio", "dt-schema", "dkms",
     # the checks and the fuzzers
     "clang", "clang-format", "clang-tidy", "libclang-rt-dev", "pyflakes3", "spin",
 )
