@@ -20,6 +20,7 @@
 
 #define REPORT_WAITS 36
 #define REPORT_REFUSALS 4
+#define REPORT_ORIGINS 8
 
 enum report_result {
     REPORT_RUNNING = 0,
@@ -101,12 +102,14 @@ struct report_vcpu {
     _Atomic uint64_t ahead_hits; /* of those, pages that were brought before anyone asked; the helper reads it */
     uint64_t faults_interrupted; /* waits for a page that ended for an interrupt of the guest's own */
     struct {
-        uint64_t injected;                 /* faults that its guest was told of, and went on */
+        uint64_t injected;                 /* faults that its guest was told of, and went on; tokens have it */
         uint64_t ready;                    /* of those, answered by an entry of the ring */
         uint64_t waits;                    /* of those, waited for after all */
         uint64_t refused[REPORT_REFUSALS]; /* faults waited for although its guest has turned this on (vcpu/apf.h) */
     } apf;
     uint64_t wait_log2[REPORT_WAITS]; /* waits for pages that took 2^n to 2^(n+1) ns; the last: or longer */
+    /* Of `injected`: loads and stores, and fetches; by bits 4:2 of SPSR_EL2: 0 from EL0, 1 from EL1, 4 from AArch32. */
+    uint64_t apf_from[2][REPORT_ORIGINS];
 } __attribute__((aligned(CACHE_LINE)));
 
 struct report_store {

@@ -130,6 +130,7 @@
 #define SPSR_M_EL1T 0x4
 #define SPSR_M_EL1H 0x5
 #define SPSR_NRW BIT(4)
+#define SPSR_FROM FIELD(4, 2) /* execution state and exception level */
 #define SPSR_F BIT(6)
 #define SPSR_I BIT(7)
 #define SPSR_A BIT(8)

@@ -10,7 +10,7 @@
 #include "vcpu/inject.h"
 #include "vcpu/vm.h"
 
-/* A token: the vCPU's index in 63:48, then how many it has given, then the fault. Never 0, never all ones. */
+/* A token: the vCPU's index in 63:48, then how many were injected, then the fault. Never 0, never all ones. */
 #define TOKEN_VCPU FIELD(63, 48)
 #define TOKEN_GIVEN FIELD(47, 6)
 #define TOKEN_FAULT FIELD(5, 0)
@@ -248,15 +248,18 @@ static enum apf_refusal refusal(struct vcpu *v, const struct s2_fault *f)
     return priority_open(v) ? APF_MAY : APF_NOT_MASKED;
 }
 
-/* At a million a second the 42 bits of what was given last for half a century. */
-static uint64_t token_of(const struct vcpu *v, uint64_t given, uint32_t n)
+/*
+ * The counter of what was injected is never reset, so no token comes twice: at a million a second its 42 bits last for half a
+ * century.
+ */
+static uint64_t token_of(const struct vcpu *v, uint32_t n)
 {
-    return field_put(TOKEN_VCPU, v->index) | field_put(TOKEN_GIVEN, given) | n;
+    return field_put(TOKEN_VCPU, v->index) | field_put(TOKEN_GIVEN, v->stats->apf.injected) | n;
 }
 
 uint64_t apf_last_token(const struct vcpu *v)
 {
-    return token_of(v, v->apf.given, ASYNC_FAULTS - 1);
+    return token_of(v, ASYNC_FAULTS - 1);
 }
 
 /* A fault for which there is room in the ring when it ends. The guest's index says nothing that is relied upon but that. */
@@ -290,12 +293,13 @@ bool apf_inject(struct vcpu *v, const struct s2_fault *f)
     }
     if (!s2_wait_ticket(&v->vm->s2, f->ipa, &a->fault[n].ticket))
         return false; /* it has just come */
-    token = token_of(v, ++v->apf.given, n);
+    v->stats->apf.injected++;
+    v->stats->apf_from[f->fetch][field_get(SPSR_FROM, sysreg_read(spsr_el2))]++;
+    token = token_of(v, n);
     atomic_store_explicit(&a->fault[n].page, f->ipa.v, memory_order_relaxed);
     atomic_store_explicit(&a->fault[n].token, token, memory_order_release);
     a->outstanding |= BIT(n);
     a->held++;
-    v->stats->apf.injected++;
     inject_not_present(token);
     return true;
 }

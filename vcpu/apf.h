@@ -60,7 +60,6 @@ struct apf {
     struct apf_page *page;   /* own core; NULL: off */
     struct apf_fault *fault; /* ASYNC_FAULTS of them */
     uint64_t outstanding;    /* own core: of these, what was not seen to end */
-    uint64_t given;          /* tokens */
     uint32_t held;           /* how many those are */
     uint32_t flags, producer;
     _Atomic uint64_t at;      /* IPA of the page; 0: none. Others look whether it is theirs */

@@ -212,6 +212,28 @@ static void has_come(void **state)
     assert_int_equal(cpu[0].apf.outstanding | cpu[0].apf.held | told, 0);
 }
 
+/* Of those who are told the guest cannot see what they did; the counters can. */
+static void origins(void **state)
+{
+    static const uint64_t from[] = {SPSR_M_EL0T, SPSR_M_EL1H, EL0_32};
+    static const uint32_t index[] = {0, 1, 4};
+
+    (void)state;
+    assert_int_equal(apf_enable(&cpu[0], ipa(AT), APF_FLAG_EL1), APF_OK);
+    for (uint32_t i = 0; i < 3; i++) {
+        for (uint32_t n = 0; n < 3 + i; n++) {
+            struct s2_fault f = {
+                .ipa = ipa(PAGE_SIZE), .ipa_valid = true, .far = USER, .far_valid = true, .fetch = n < 2};
+
+            spsr = from[i];
+            assert_true(apf_inject(&cpu[0], &f));
+        }
+        assert_int_equal(stats[0].apf_from[0][index[i]], 1 + i);
+        assert_int_equal(stats[0].apf_from[1][index[i]], 2);
+    }
+    assert_int_equal(stats[0].apf.injected, 12);
+}
+
 /* ---- tokens */
 
 static void tokens(void **state)
@@ -399,15 +421,11 @@ static void without_a_word(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup(gate, setup),
-        cmocka_unit_test_setup(has_come, setup),
-        cmocka_unit_test_setup(tokens, setup),
-        cmocka_unit_test_setup(taken_back, setup),
-        cmocka_unit_test_setup(one_call_for_many, setup),
-        cmocka_unit_test_setup(room, setup),
-        cmocka_unit_test_setup(registration, setup),
-        cmocka_unit_test_setup(wake_all, setup),
-        cmocka_unit_test_setup(without_a_word, setup),
+        cmocka_unit_test_setup(gate, setup),       cmocka_unit_test_setup(has_come, setup),
+        cmocka_unit_test_setup(origins, setup),    cmocka_unit_test_setup(tokens, setup),
+        cmocka_unit_test_setup(taken_back, setup), cmocka_unit_test_setup(one_call_for_many, setup),
+        cmocka_unit_test_setup(room, setup),       cmocka_unit_test_setup(registration, setup),
+        cmocka_unit_test_setup(wake_all, setup),   cmocka_unit_test_setup(without_a_word, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,7 +15,8 @@ HEAD = struct.Struct("<QII I3I 6I QQQ96sQ")
 GUEST = struct.Struct("<32sII Qqq96sQQ 18Q QQ")
 WAITS = 36  # REPORT_WAITS
 APF = ("injected", "ready", "waits", "refused_walk", "refused_masked", "refused_kernel", "refused_no_room")
-VCPU = struct.Struct(f"<II 5Q 7Q qqQQ Q 3Q 3Q {len(APF)}Q {WAITS}Q")
+ORIGINS = 8  # REPORT_ORIGINS
+VCPU = struct.Struct(f"<II 5Q 7Q qqQQ Q 3Q 3Q {len(APF)}Q {WAITS}Q {2 * ORIGINS}Q")
 HELPER = struct.Struct("<II 6Q Q 5Q 8Q")
 MAX_ENTRIES = 4096  # of one array: more is a damaged report
 
@@ -35,6 +36,13 @@ EXITS = ("hvc", "smc", "sysreg", "abort", "wfx", "irq", "other")
 def text(raw):
     """A C string for one line of a terminal."""
     return "".join(c if c.isprintable() else "?" for c in raw.split(b"\0")[0].decode("utf-8", "replace"))
+
+
+def origins(counts):
+    """What a guest was told of, by where it came from: apf_from of lib/report.h."""
+    fetches = counts[ORIGINS:]
+    both = [a + b for a, b in zip(counts, fetches)]
+    return {"fetches": sum(fetches), "from_el0": both[0] + both[4], "from_el1": both[1], "from_aarch32": both[4]}
 
 
 class Report:
@@ -104,7 +112,8 @@ class Report:
             "paging": dict(zip(PAGING, paging)) | {
                 "rejuvenated": sum(v[22] for v in mine), "ahead_hits": sum(v[23] for v in mine)},
             "interrupted_waits": sum(v[24] for v in mine),
-            "async_faults": {n: sum(v[25 + i] for v in mine) for i, n in enumerate(APF)},
+            "async_faults": {n: sum(v[25 + i] for v in mine) for i, n in enumerate(APF)} | origins(
+                [sum(v[25 + len(APF) + WAITS + i] for v in mine) for i in range(2 * ORIGINS)]),
             "wait_log2_ns": [sum(v[25 + len(APF) + i] for v in mine) for i in range(WAITS)],
             "faults": {n: sum(v[2 + i] for v in mine) for i, n in enumerate(FAULTS)},
             "exits": {n: sum(v[7 + i] for v in mine) for i, n in enumerate(EXITS)},
