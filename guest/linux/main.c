@@ -167,6 +167,7 @@ static int stats_show(struct seq_file *m, void *unused)
 #define LINE(name) seq_printf(m, #name " %llu\n", s.name)
 	LINE(parked_user);
 	LINE(parked_kernel);
+	LINE(parked_compat);
 	LINE(early);
 	LINE(waited_alone);
 	LINE(waited_atomic);

@@ -32,6 +32,7 @@ int mw_tasks_inside(void); /* in mw_not_present() */
 
 struct mw_stats {
 	u64 parked_user, parked_kernel;	/* faults slept for */
+	u64 parked_compat;		/* of the user's, those of AArch32 */
 	u64 early;			/* the page was there before we slept */
 	u64 waited_alone;		/* waited for in the hypervisor: nothing else to run */
 	u64 waited_atomic;		/* the same: the context must not sleep */

@@ -187,8 +187,9 @@ static struct ring *ring_of(u64 token)
 }
 
 /* Returns what the event said. */
-static u32 park(struct ring *r, u64 token, bool user)
+static u32 park(struct ring *r, u64 token, const struct pt_regs *regs)
 {
+	bool user = user_mode(regs);
 	struct sleeper s = { .token = token, .task = current };
 	unsigned long flags;
 	u32 status;
@@ -208,6 +209,7 @@ static u32 park(struct ring *r, u64 token, bool user)
 		r->stats.parked_user++;
 	else
 		r->stats.parked_kernel++;
+	r->stats.parked_compat += compat_user_mode(regs);
 	raw_spin_unlock_irqrestore(&r->lock, flags);
 
 	trace_mw_park(token, user);
@@ -276,7 +278,7 @@ int mw_not_present(unsigned long far, unsigned long esr, struct pt_regs *regs)
 	else if (is_alone())
 		status = wait_there(r, far, true);
 	else
-		status = park(r, far, user_mode(regs));
+		status = park(r, far, regs);
 	if (status == MW_APF_ERROR) {
 		/* The user's next try is an external abort, and SIGBUS; the kernel must not try again. */
 		this_cpu_inc(rings.stats.errors);
