@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 #
-# `make help` lists the targets. Those a person calls (all, run, test, check, soak, bench) first set the machine up,
+# `make help` lists the targets. Those a person calls (all, run, test, check, soak, chaos, bench) first set the machine up,
 # then call make again: what the set-up installs, compilers included, is seen by a Makefile that is read afterwards.
 
 BUILD ?= build
@@ -9,6 +9,7 @@ ARGS ?=
 REPEAT ?= 50
 REPEAT_LINUX ?= 10
 SECONDS ?= 60
+PARKS ?= 10000000
 # Debian's python3 is the one that has pytest, whatever comes first in PATH.
 PYTHON := $(firstword $(wildcard /usr/bin/python3) python3)
 
@@ -146,23 +147,30 @@ $(BUILD)/module/%/meanwhile.ko: $(MODULE_SOURCES) $(HEADERS)/%
 
 # ---- programs for Linux guests
 
-PROGRAMS := $(patsubst tests/linux/programs/%.c,$(BUILD)/programs/%,$(wildcard tests/linux/programs/*.c))
+PROGRAMS := $(patsubst tests/linux/programs/%.c,$(BUILD)/programs/%,$(wildcard tests/linux/programs/*.c)) $(BUILD)/programs/chaos32
+PROGRAM_CFLAGS := -std=gnu17 -O2 -Wall -Wextra -Werror -static -s
 
 .PHONY: programs
 programs: $(PROGRAMS)
 
+# build_program (compiler)
 define build_program
 	@echo "  PROGRAM $@"
 	@mkdir -p $(@D)
-	@aarch64-linux-gnu-gcc -std=gnu17 -O2 -Wall -Wextra -Werror -static -s -isystem $(DEBIAN)/usr/include -o $@ $< \
-		$(filter %/libfdt.a,$(LIBRARIES))
+	@$(1) $(PROGRAM_CFLAGS) -o $@ $< $(filter %/libfdt.a,$(LIBRARIES))
 endef
 
-$(BUILD)/programs/%: tests/linux/programs/%.c
-	$(build_program)
+$(BUILD)/programs/%: tests/linux/programs/%.c tests/linux/programs/chaos.h
+	$(call build_program,aarch64-linux-gnu-gcc -isystem $(DEBIAN)/usr/include)
+
+# The same for AArch32.
+$(BUILD)/programs/%32: tests/linux/programs/%.c tests/linux/programs/chaos.h
+	@echo "  PROGRAM $@"
+	@mkdir -p $(@D)
+	@arm-linux-gnueabihf-gcc $(PROGRAM_CFLAGS) -o $@ $<
 
 $(BUILD)/demo/%: tools/demo/%.c
-	$(build_program)
+	$(call build_program,aarch64-linux-gnu-gcc)
 
 # ---- host programs: tests/unit/test_*.c under ASan and UBSan, tests/unit/tsan_*.c under TSan. Each names the
 # hypervisor's sources it needs in a line `/* SOURCES: mm/stage2.c mm/desc.c */`; headers in tests/unit/fake stand in
@@ -212,7 +220,7 @@ $(BUILD)/fuzz/corpus: tests/fuzz/corpus $(wildcard tests/fuzz/*.py) tools/mwlib/
 AGAIN = +@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 PYTEST = $(PYTHON) -B -m pytest -p no:cacheprovider
 
-.PHONY: all run test soak fuzz bench bench-apf check format setup kernels clean distclean help
+.PHONY: all run test soak chaos fuzz bench bench-apf check format setup kernels clean distclean help
 all: setup
 	$(AGAIN) image
 
@@ -227,6 +235,10 @@ test: kernels
 soak: kernels
 	$(AGAIN) image guests demo unit fuzzers modules programs
 	@$(PYTEST) tests --soak --repeat $(REPEAT) --repeat-linux $(REPEAT_LINUX) -m 'racy or slow' -v $(ARGS)
+
+chaos: kernels
+	$(AGAIN) image modules programs
+	@$(PYTHON) -B tests/linux/chaos.py --parks $(PARKS) $(ARGS)
 
 # What they find goes on from one time to the next, in build/fuzz/found; what crashes is left in build/fuzz.
 fuzz: setup
@@ -271,6 +283,7 @@ help:
 	@echo 'make check      format, lint, include arrows, gcc and clang builds'
 	@echo 'make format     apply the format that check wants'
 	@echo 'make soak       the racy and the slow tests, REPEAT=$(REPEAT) times, with Linux REPEAT_LINUX=$(REPEAT_LINUX)'
+	@echo 'make chaos      tasks that sleep for pages, under everything that may happen to them, PARKS=$(PARKS) times'
 	@echo 'make fuzz       the fuzzers, each for SECONDS=$(SECONDS) s'
 	@echo 'make bench      the figures'
 	@echo 'make bench-apf  what asynchronous page faults are worth, beside plain waits'

@@ -29,6 +29,7 @@ PACKAGES = (
     "python3-matplotlib",
     # the tests
     "libcmocka-dev", "libfdt-dev", "liblz4-dev", "python3-pytest", "python3-pexpect", "cpio", "dt-schema", "dkms",
+    "gcc-arm-linux-gnueabihf", "libc6-dev-armhf-cross",
     # the checks and the fuzzers
     "clang", "clang-format", "clang-tidy", "libclang-rt-dev", "pyflakes3", "spin",
 )
