@@ -38,7 +38,7 @@ def archive(tmp_path):
 def run(mw, drive):
     """run(kernel, initrd, ...) -> (output, statistics) of a guest that powers off in the end."""
 
-    def start(kernel, initrd, *args, cpus=2, append="", timeout=120, **kw):
+    def start(kernel, initrd, *args, cpus=2, append="", timeout=240, **kw):
         done = mw("run", "--kernel", kernel, "--initrd", initrd, "--append", f"{LOUD} panic=-1 {append}", "--no-reboot", "--cpus", cpus, "--memory", "512M", "--resident",
                   RESIDENT, "--store", 0, "--swap", drive("--filter=delay", "memory", "1G", "rdelay=1ms", write=True), *args, timeout=timeout, **kw)
         out = done.stdout.replace("\r", "")
