@@ -12,6 +12,9 @@
  * for=MS: as long as that instead, and says how much it did. latency (mem): says how long touches took. start=FILE: when all is prepared it makes FILE.TID, and begins when FILE
  * is there. seed=N: where it begins, instead of a number of its own.
  *
+ * warm=N: it does so many touches or rounds before, and begins anew together with the others, of which each has a warm=: what the kernel
+ * needs for the work itself is there by then.
+ *
  * With "+" between them several of these are threads of one process, each of which has its own memory, and begin at once.
  *
  * At the end each prints one line: what it did, how long it took in ms, and a sum that depends on all it has read; `serve` also how long requests
@@ -56,7 +59,7 @@ static uint64_t mix(uint64_t x)
 /* A thread's own. */
 static _Thread_local uint64_t *pages;
 static _Thread_local uint32_t *version;
-static _Thread_local uint64_t count, sum, limit_ms, began, took, seed;
+static _Thread_local uint64_t count, sum, limit_ms, began, took, seed, warm;
 static _Thread_local const char *start_file;
 static _Thread_local char *said; /* what is printed when all have ended: a console is work for the kernel, which the others would feel */
 
@@ -103,9 +106,15 @@ static void take(int protection)
     madvise(pages, count * PAGE, MADV_NOHUGEPAGE);
 }
 
-static int over(uint64_t done, uint64_t wanted)
+static int over(uint64_t *done, uint64_t wanted)
 {
-    return limit_ms ? (done % 8 == 0 && now_ms() - began >= limit_ms) : done >= wanted;
+    if (warm && *done >= warm) {
+        warm = *done = 0;
+        began = begin();
+    }
+    if (limit_ms)
+        return !warm && *done % 8 == 0 && now_ms() - began >= limit_ms;
+    return !warm && *done >= wanted;
 }
 
 /*
@@ -150,7 +159,7 @@ static uint64_t mem(uint64_t touches, uint64_t writes)
     uint64_t then, now;
     began = begin();
     then = us ? now_ns() : 0;
-    for (; !over(done, touches); done++) {
+    for (; !over(&done, touches); done++) {
         rnd = mix(rnd + 0x9e3779b97f4a7c15u);
         page = (page + step) % count;
         const unsigned w = (unsigned)(rnd >> 50) / 8 * 8 % WORDS;
@@ -184,7 +193,7 @@ static uint64_t fetch(uint64_t touches)
         code[1] = 0xd65f03c0u;
     }
     __builtin___clear_cache((char *)pages, (char *)(pages + count * WORDS));
-    for (began = begin(); !over(done, touches); done++) {
+    for (began = begin(); !over(&done, touches); done++) {
         rnd = mix(rnd + 0x9e3779b97f4a7c15u);
         const uint64_t page = rnd % count;
         const uint32_t got = ((uint32_t(*)(void))(pages + page * WORDS))();
@@ -205,7 +214,7 @@ static uint64_t through_pipe(uint64_t touches)
         fill(p);
     if (pipe(ends) != 0)
         exit(2);
-    for (began = begin(); !over(done, touches); done++) {
+    for (began = begin(); !over(&done, touches); done++) {
         rnd = mix(rnd + 0x9e3779b97f4a7c15u);
         const uint64_t page = rnd % count;
         if (write(ends[1], pages + page * WORDS, PAGE) != PAGE || read(ends[0], buffer, PAGE) != PAGE)
@@ -222,7 +231,7 @@ static uint64_t through_pipe(uint64_t touches)
 static uint64_t cpu(uint64_t rounds)
 {
     uint64_t rnd = 1, done = 0;
-    for (began = begin(); limit_ms ? now_ms() - began < limit_ms : done < rounds; done++) {
+    for (began = begin(); !over(&done, rounds); done++) {
         for (unsigned i = 0; i < 100000; i++)
             rnd = mix(rnd + i);
     }
@@ -319,6 +328,8 @@ static void *work(void *arg)
     for (int i = 1; i < t->argc; i++) {
         if (strncmp(t->argv[i], "for=", 4) == 0)
             limit_ms = strtoull(t->argv[i] + 4, NULL, 0);
+        else if (strncmp(t->argv[i], "warm=", 5) == 0)
+            warm = strtoull(t->argv[i] + 5, NULL, 0);
         else if (strcmp(t->argv[i], "latency") == 0)
             with_latency = 1;
         else if (strncmp(t->argv[i], "seed=", 5) == 0)
@@ -340,6 +351,7 @@ static void *work(void *arg)
     else
         done = cpu(n[0]);
     sprintf(said, "work: %s did %lu in %lu ms, sum %lx\n", kind, done, took ? took : now_ms() - began, sum);
+    pthread_barrier_wait(&prepared); /* the end of a thread is work for the kernel, too */
     return NULL;
 }
 
@@ -364,7 +376,7 @@ int main(int argc, char **argv)
         first = i + 1;
         if (!is_task(&tasks[count_of_tasks]) || ++count_of_tasks == MAX_TASKS)
             return fprintf(stderr, "work: mem PAGES TOUCHES [WRITES], fetch PAGES TOUCHES, pipe PAGES TOUCHES, serve PAGES REQUESTS RATE, "
-                                   "cpu ROUNDS; for=MS start=FILE seed=N latency; + TASK...\n"), 2;
+                                   "cpu ROUNDS; for=MS start=FILE seed=N warm=N latency; + TASK...\n"), 2;
     }
     pthread_barrier_init(&prepared, NULL, count_of_tasks);
     for (unsigned i = 0; i < count_of_tasks; i++) {
