@@ -271,7 +271,7 @@ setup kernels:
 
 # Keeps what was fetched; distclean does not.
 clean:
-	@test ! -d $(BUILD) || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name debian ! -name kernels ! -name detect -exec rm -rf {} +
+	@test ! -d $(BUILD) || find $(BUILD) -mindepth 1 -maxdepth 1 ! -name debian ! -name kernels ! -name headers ! -name detect -exec rm -rf {} +
 
 distclean:
 	rm -rf $(BUILD)
