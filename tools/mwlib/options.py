@@ -131,6 +131,7 @@ IN_IMAGE = "image:"  # a kernel or initrd that is no path, but a file in the gue
 IN_DISK = "disk:"  # the same, on its disk
 URLS = ("nbd+unix://", "nbd://")  # disks that are no files here
 NO_PATH = (IN_IMAGE, IN_DISK, *URLS)
+NO_FILE = (*URLS, DEMO_DRIVE)  # swap disks that are none
 GUEST_KEYS = {"name": string, "kernel": string, "initrd": string, "image": string, "disk": string, "append": raw, "cpus": count, "memory": size,
               "identity": string, "populate-granule": size, "resident": size, "no-reboot": flag}
 MACHINE_KEYS = {"machine": string, "cpu": string, "ram": size, "helpers": count, "cores": count, "icount": flag,
@@ -247,7 +248,7 @@ def check_swap(machine, guests):
         return
     if not machine.helpers:
         raise Refusal("swap: a helper core brings pages there, and there is none")
-    if swap.startswith(URLS) or swap == DEMO_DRIVE:
+    if swap.startswith(NO_FILE):
         return
     machine.swap = swap = os.path.realpath(swap)
     if swap in machine.disks:

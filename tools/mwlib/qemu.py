@@ -24,7 +24,7 @@ from . import report
 from .common import (EXIT_ERROR, EXIT_GUEST, EXIT_INTERRUPTED, EXIT_OFF, EXIT_PANIC, EXIT_TIMEOUT, Refusal,
                      say, show_size)
 from .image import SWAP_NAME
-from .options import DEMO_DELAY, DEMO_DRIVE, MACHINES, SWAP_MARK, URLS
+from .options import DEMO_DELAY, DEMO_DRIVE, MACHINES, NO_FILE, SWAP_MARK
 from .record import Recorder
 from .terminal import Input, interactive, open_standard_files
 
@@ -77,7 +77,7 @@ def drives(machine, fds):
 def swap_file(machine):
     """A swap file that was not there is made, and goes with the run."""
     path = machine.swap
-    if not path or path.startswith(URLS) or path == DEMO_DRIVE or os.path.exists(path):
+    if not path or path.startswith(NO_FILE) or os.path.exists(path):
         yield
         return
     try:
