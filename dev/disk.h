@@ -29,6 +29,7 @@ struct disk {
     char name[DISK_NAME]; /* the device's serial number */
     bool broken;          /* it did what a device must not: it was reset, and is not used again */
     bool read_only;
+    bool has_news; /* there are requests in the ring that the device was not told of */
     uint16_t avail_next, used_next;
     uint64_t free;               /* bit per request */
     uint64_t lost;               /* bit per request that was under way when the disk broke */
@@ -57,17 +58,23 @@ const char *disk_open_text(enum disk_open_result r);
 enum disk_op { DISK_READ, DISK_WRITE };
 
 /*
- * Begins to move `bytes`, whole sectors, between `data` and the disk from `sector` on. `data` is the device's until
- * disk_ended() tells of `tag`. False: DISK_REQUESTS are under way, or it is beyond the disk's end, or the disk is broken.
+ * Begins to move `bytes`, whole sectors, between `data` and the disk from `sector` on. The device need not know before
+ * disk_notify(). `data` is its own until disk_ended() tells of `tag`. False: DISK_REQUESTS are under way, or it is beyond the disk's end, or the disk is broken.
  */
 WARN_UNUSED bool disk_begin(struct disk *d, enum disk_op op, uint64_t sector, void *data, uint32_t bytes, uint32_t tag);
+
+/* The device knows of all that was begun: it is told, and that takes long, once for as many as there are. */
+void disk_notify(struct disk *d);
 
 /* One of those that have ended, and whether it did what was asked. False: none has. */
 WARN_UNUSED bool disk_ended(struct disk *d, uint32_t *tag, bool *ok);
 
-/* From now on one that ends interrupts the core that disk_attach() was called on. False: one has already. */
+/* disk_notify(), and from now on one that ends interrupts the core that disk_attach() was called on. False: one has already. */
 WARN_UNUSED bool disk_watch(struct disk *d);
 void disk_unwatch(struct disk *d);
+
+/* That core has acknowledged the interrupt `intid`. If it is the disk's, its reason is gone when this returns. */
+void disk_interrupt(struct disk *d, uint32_t intid);
 
 /* On the core that owns the disk from now on. */
 void disk_attach(const struct disk *d);

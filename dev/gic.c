@@ -38,6 +38,14 @@ void gic_sgi(const struct core *target, uint32_t sgi)
         gicv3_sgi(target, sgi);
 }
 
+void gic_sgi_cores(uint64_t which, uint32_t sgi)
+{
+    if (gic_is_v2)
+        gicv2_sgi_cores(which, sgi);
+    else
+        gicv3_sgi_cores(which, sgi);
+}
+
 void gic_enable_ppi(uint32_t intid)
 {
     if (gic_is_v2)

@@ -73,5 +73,6 @@ static inline void gic_deactivate(uint32_t intid)
 #endif
 
 void gic_sgi(const struct core *target, uint32_t sgi);
-void gic_enable_ppi(uint32_t intid);            /* on this core */
-void gic_enable_spi(uint32_t intid, bool edge); /* to this core */
+void gic_sgi_cores(uint64_t which, uint32_t sgi); /* a bit for each of `cores`, by its id; not this one */
+void gic_enable_ppi(uint32_t intid);              /* on this core */
+void gic_enable_spi(uint32_t intid, bool edge);   /* to this core */

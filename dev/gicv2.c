@@ -147,14 +147,20 @@ void gicv2_deactivate(uint32_t intid)
 }
 
 /* A core that has not come up yet gets no signal: it looks for news once it has. */
+void gicv2_sgi_cores(uint64_t which, uint32_t sgi)
+{
+    uint8_t interfaces = 0;
+
+    dsb_ish(); /* the news before the look at the interfaces, and before the signal */
+    for (; which; which &= which - 1)
+        interfaces |= atomic_load(&interface_of[__builtin_ctzll(which)]);
+    if (interfaces)
+        mmio_write32(gicd, GICD_SGIR, (uint32_t)field_put(SGIR_TARGETS, interfaces) | sgi);
+}
+
 void gicv2_sgi(const struct core *target, uint32_t sgi)
 {
-    uint8_t interface;
-
-    dsb_ish(); /* the news before the look at the interface, and before the signal */
-    interface = atomic_load(&interface_of[target->id]);
-    if (interface)
-        mmio_write32(gicd, GICD_SGIR, (uint32_t)field_put(SGIR_TARGETS, interface) | sgi);
+    gicv2_sgi_cores(BIT(target->id), sgi);
 }
 
 void gicv2_enable_ppi(uint32_t intid)

@@ -13,5 +13,6 @@ uint32_t gicv2_ack(void);
 void gicv2_eoi(uint32_t intid);
 void gicv2_deactivate(uint32_t intid);
 void gicv2_sgi(const struct core *target, uint32_t sgi);
+void gicv2_sgi_cores(uint64_t which, uint32_t sgi);
 void gicv2_enable_ppi(uint32_t intid);
 void gicv2_enable_spi(uint32_t intid, bool edge);

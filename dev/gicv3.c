@@ -131,16 +131,37 @@ bool gicv3_core_init(void)
     return true;
 }
 
-void gicv3_sgi(const struct core *target, uint32_t sgi)
+/* To cores whose affinities are that of `m` but for the low four bits of Aff0, which `list` has a bit for each of. */
+static void signal_list(uint64_t m, uint64_t list, uint32_t sgi)
 {
-    uint64_t m = target->mpidr;
-
     /* ICC_SGI1R_EL1: Aff3 at 55:48, RS at 47:44, Aff2 at 39:32, INTID at 27:24, Aff1 at 23:16, a bit per Aff0 below. */
-    dsb_ishst(); /* what the target is to see, before the signal */
+    dsb_ishst(); /* what the targets are to see, before the signal */
     sysreg_write(ICC_SGI1R_EL1, field_put(FIELD(55, 48), m >> 32) | field_put(FIELD(47, 44), (m & 0xff) >> 4) |
                                     field_put(FIELD(39, 32), m >> 16) | field_put(FIELD(27, 24), sgi) |
-                                    field_put(FIELD(23, 16), m >> 8) | BIT(m & 0xf));
+                                    field_put(FIELD(23, 16), m >> 8) | list);
     isb();
+}
+
+void gicv3_sgi(const struct core *target, uint32_t sgi)
+{
+    signal_list(target->mpidr, BIT(target->mpidr & 0xf), sgi);
+}
+
+void gicv3_sgi_cores(uint64_t which, uint32_t sgi)
+{
+    while (which) {
+        uint64_t m = cores[__builtin_ctzll(which)].mpidr, list = 0;
+
+        for (uint64_t left = which; left; left &= left - 1) {
+            uint32_t core = (uint32_t)__builtin_ctzll(left);
+
+            if (cores[core].mpidr >> 4 != m >> 4)
+                continue;
+            list |= BIT(cores[core].mpidr & 0xf);
+            which &= ~BIT(core);
+        }
+        signal_list(m, list, sgi);
+    }
 }
 
 void gicv3_enable_ppi(uint32_t intid)

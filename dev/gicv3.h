@@ -30,5 +30,6 @@ static inline void gicv3_deactivate(uint32_t intid)
 }
 
 void gicv3_sgi(const struct core *target, uint32_t sgi);
+void gicv3_sgi_cores(uint64_t which, uint32_t sgi);
 void gicv3_enable_ppi(uint32_t intid);
 void gicv3_enable_spi(uint32_t intid, bool edge);

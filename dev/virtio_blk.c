@@ -138,7 +138,7 @@ static uint64_t capacity(const struct disk *d)
     return v;
 }
 
-/* The device writes `data` if it is a read. Its request is in the ring, and the device knows, when this returns. */
+/* The device writes `data` if it is a read. Its request is in the ring when this returns. */
 static void push(struct disk *d, uint32_t n, struct virtio_blk_req head, void *data, uint32_t bytes, bool device_writes)
 {
     struct vring_avail *avail = avail_of(d);
@@ -153,8 +153,16 @@ static void push(struct disk *d, uint32_t n, struct virtio_blk_req head, void *d
     avail->ring[d->avail_next++ % QUEUE_MAX] = (uint16_t)(3 * n);
     dsb_sy(); /* the request before the index: the device may be no part of our shareability domain's cores */
     store16(&avail->idx, d->avail_next);
+    d->has_news = true;
+}
+
+void disk_notify(struct disk *d)
+{
+    if (!d->has_news)
+        return;
+    d->has_news = false;
     dsb_sy(); /* our index before its word whether it wants to be told (2.6.13.4.1) */
-    if (!(load16(&used_of(d)->flags) & VRING_USED_F_NO_NOTIFY))
+    if (!d->broken && !(load16(&used_of(d)->flags) & VRING_USED_F_NO_NOTIFY))
         wr(d, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 }
 
@@ -224,6 +232,7 @@ bool disk_wait(struct disk *d)
     uint32_t tag;
     bool ok;
 
+    disk_notify(d);
     while (!disk_ended(d, &tag, &ok)) {
         if (counter_ticks().v >= until) {
             break_down(d, "no answer for half a minute");
@@ -239,6 +248,7 @@ bool disk_watch(struct disk *d)
 {
     if (d->broken)
         return !d->lost;
+    disk_notify(d);
     store16(&avail_of(d)->flags, 0);
     dsb_sy(); /* our wish before the look (2.6.7.1) */
     return load16(&used_of(d)->idx) == d->used_next;
@@ -246,15 +256,21 @@ bool disk_watch(struct disk *d)
 
 void disk_unwatch(struct disk *d)
 {
+    if (!d->broken)
+        store16(&avail_of(d)->flags, VRING_AVAIL_F_NO_INTERRUPT);
+}
+
+void disk_interrupt(struct disk *d, uint32_t intid)
+{
     uint32_t status;
 
-    if (d->broken)
+    if (intid != d->intid)
         return;
-    store16(&avail_of(d)->flags, VRING_AVAIL_F_NO_INTERRUPT);
     status = rd(d, VIRTIO_MMIO_INTERRUPT_STATUS);
     if (status)
         wr(d, VIRTIO_MMIO_INTERRUPT_ACK, status);
-    if (rd(d, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET)
+    /* A device that needs a reset says that its configuration has changed (2.1.2). */
+    if (!d->broken && status & VIRTIO_MMIO_INT_CONFIG && rd(d, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET)
         break_down(d, "it needs a reset");
 }
 

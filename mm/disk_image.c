@@ -221,13 +221,26 @@ static void unwatch(void)
         disk_unwatch(&images[i].disk);
 }
 
+static void interrupt(uint32_t intid)
+{
+    for (uint32_t i = 0; i < image_count; i++)
+        disk_interrupt(&images[i].disk, intid);
+}
+
+static void notify(void)
+{
+    for (uint32_t i = 0; i < image_count; i++)
+        disk_notify(&images[i].disk);
+}
+
 static void attach(void)
 {
     for (uint32_t i = 0; i < image_count; i++)
         disk_attach(&images[i].disk);
 }
 
-const struct helper_io disk_images_io = {.attach = attach, .serve = serve, .watch = watch, .unwatch = unwatch};
+const struct helper_io disk_images_io = {
+    .attach = attach, .serve = serve, .notify = notify, .watch = watch, .unwatch = unwatch, .interrupt = interrupt};
 
 /* ---- opening */
 

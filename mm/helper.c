@@ -5,9 +5,10 @@
 #include "lib/arch.h"
 #include "lib/log.h"
 
-#define LOOKS 16         /* between two YIELDs: an emulator with one thread runs another core then */
-#define LOOKS_AT_TIME 8  /* of those, between two looks at the time, for which an emulator takes its lock */
-#define POLL_NS 1500000u /* with reads on their way, before it sleeps: drives that take longer interrupt it */
+#define LOOKS 16        /* between two YIELDs: an emulator with one thread runs another core then */
+#define LOOKS_AT_TIME 8 /* of those, between two looks at the time, for which an emulator takes its lock */
+#define AT_ONCE 8       /* reads that have ended, and one signal for all who wait for them */
+#define POLL_NS 300000u /* with reads on their way, before it sleeps: drives that take longer interrupt it */
 
 struct helper helpers[MAX_CORES];
 uint32_t helper_count;
@@ -93,9 +94,19 @@ static bool serve_demand(struct helper *h)
     return false;
 }
 
+/* What reads have brought: a signal is dear, so those that end together share one. */
 static bool serve_io(struct helper *h)
 {
-    return h->io && h->io->serve(&h->pop);
+    uint32_t n = 0;
+
+    if (!h->io)
+        return false;
+    h->io->notify(); /* of all that was asked for: nobody asks now */
+    h->pop.gathers = true;
+    while (n < AT_ONCE && h->io->serve(&h->pop))
+        n++;
+    populate_signal(&h->pop);
+    return n;
 }
 
 static bool is_closed(const struct s2_port *port)
@@ -390,8 +401,10 @@ static void sleep(struct helper *h)
         wfi();
     atomic_store_explicit(&h->asleep, false, memory_order_relaxed);
     if (h->io)
-        h->io->unwatch(); /* the device's line is down before its interrupt ends */
+        h->io->unwatch();
     while ((intid = gic_ack()) != GIC_SPURIOUS) {
+        if (h->io)
+            h->io->interrupt(intid); /* the device's line is down before its interrupt ends */
         gic_eoi(intid);
         gic_deactivate(intid);
     }

@@ -12,8 +12,10 @@
 struct helper_io {
     void (*attach)(void);               /* before all else */
     bool (*serve)(struct populator *p); /* one thing that has arrived: populate_filled(). False: nothing has */
+    void (*notify)(void);               /* what sources have begun to fetch is on its way when this returns */
     bool (*watch)(void); /* what arrives from now on interrupts this core. False: something has already */
     void (*unwatch)(void);
+    void (*interrupt)(uint32_t intid); /* it was acknowledged: its reason goes, if it is one of this */
 };
 
 struct helper {

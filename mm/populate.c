@@ -42,7 +42,15 @@ void frame_publish(void *frame, size_t bytes)
     icache_inval(frame, bytes);
 }
 
-static void wake(struct s2_request *r)
+void populate_signal(struct populator *p)
+{
+    p->gathers = false;
+    if (p->waiters)
+        gic_sgi_cores(p->waiters, SGI_KICK);
+    p->waiters = 0;
+}
+
+static void wake(struct populator *p, struct s2_request *r)
 {
     uint64_t waiters;
 
@@ -50,12 +58,9 @@ static void wake(struct s2_request *r)
     dmb_ish();
     waiters = atomic_exchange_explicit(&r->waiters, 0, memory_order_acq_rel);
     waiters &= ~BIT(this_core()->id); /* whoever fills its own page is awake */
-    while (waiters) {
-        uint32_t core = (uint32_t)__builtin_ctzll(waiters);
-
-        waiters &= waiters - 1;
-        gic_sgi(&cores[core], SGI_KICK);
-    }
+    p->waiters |= waiters;
+    if (!p->gathers)
+        populate_signal(p);
 }
 
 /* Reserves a block for the pages of a table that has none yet. Two who try agree on one. */
@@ -144,10 +149,10 @@ static uint64_t old_of(const struct s2_request *r, uint32_t i)
 }
 
 /* The request is over: nobody touches it after this but who asks for something new. */
-static void let_go(struct s2_request *r)
+static void let_go(struct populator *p, struct s2_request *r)
 {
     atomic_store_explicit(&r->round, atomic_load_explicit(&r->round, memory_order_relaxed) + 1, memory_order_release);
-    wake(r);
+    wake(p, r);
     atomic_store_explicit(&r->busy, false, memory_order_release);
 }
 
@@ -166,7 +171,7 @@ static void give_up(struct populator *p, uint32_t number)
     free_frame(p, r);
     for (uint32_t i = 0; i < r->count; i++)
         s2_complete(&r->slot[i], number, old_of(r, i));
-    let_go(r);
+    let_go(p, r);
 }
 
 /* The frame of the request's page: its own, or in the block of its table, at its natural offset. */
@@ -205,7 +210,7 @@ static void make_alone(struct populator *p, uint32_t number)
     r->frame = pa(0);
     s2_complete(r->slot, number, r->ahead ? (desc & ~DESC_AF) | DESC_AHEAD : desc);
     account(p, r->s2, 1);
-    let_go(r);
+    let_go(p, r);
 }
 
 /* The frames hold what they should, and are fit for a guest. */
@@ -220,7 +225,7 @@ static void make_present(struct populator *p, uint32_t number)
         s2_count_present(&r->slot[i]);
     }
     account(p, r->s2, r->count);
-    let_go(r);
+    let_go(p, r);
 }
 
 /* A run that fails is asked for again page by page, so that those pages are known that cannot be read. */
@@ -236,7 +241,7 @@ static void make_unreadable(struct populator *p, uint32_t number)
     p->stats->unreadable++;
     free_frame(p, r);
     s2_complete(r->slot, number, desc_error());
-    let_go(r);
+    let_go(p, r);
 }
 
 static void filled(struct populator *p, uint32_t number, enum fill_result result)
@@ -328,7 +333,7 @@ static enum serve_result serve_alone(struct populator *p, uint32_t number)
             return SERVE_DONE;
         }
         paging_starve(g, number);
-        wake(r); /* who waits for it is to know, since he may be told to wait no longer */
+        wake(p, r); /* who waits for it is to know, since he may be told to wait no longer */
         return SERVE_PENDING;
     }
     return begin_fill(p, number);
@@ -366,7 +371,7 @@ static enum serve_result serve_block(struct populator *p, uint32_t number)
     s2_complete(r->slot, number, desc);
     account(p, r->s2, BLOCK_PAGES);
     atomic_fetch_add_explicit(&r->s2->stats->block, (int64_t)BLOCK_PAGES, memory_order_relaxed);
-    let_go(r);
+    let_go(p, r);
     return SERVE_DONE;
 }
 

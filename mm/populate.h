@@ -56,6 +56,8 @@ struct populator {
     uint32_t put_off, put_off_at; /* requests whose source had no room: the first and the last of them */
     uint32_t alone;               /* so many more pages are fetched one by one: a run of them failed */
     uint32_t pending;             /* requests whose source is at it */
+    bool gathers;                 /* several requests are about to end: whoever waits for them is signalled */
+    uint64_t waiters;             /* by populate_signal(); a bit per core */
     uint64_t ended;               /* and those that it has brought or failed to bring since the start */
 };
 
@@ -94,6 +96,9 @@ WARN_UNUSED enum serve_result populate_serve(struct populator *p, uint32_t numbe
 
 /* For sources: what `fill` said was pending has ended, with FILL_OK or FILL_ERROR. */
 void populate_filled(struct populator *p, uint32_t number, enum fill_result result);
+
+/* Signals the cores that wait for what has ended since `gathers` was set, and clears it. */
+void populate_signal(struct populator *p);
 
 /* Tries those again whose source had no room. False: there are none, or it has none yet. */
 bool populate_put_off(struct populator *p);

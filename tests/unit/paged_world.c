@@ -78,7 +78,13 @@ static bool watch(void)
     return !swap_drive.under_way;
 }
 
-static const struct helper_io io = {.attach = attach, .serve = serve, .watch = watch, .unwatch = attach};
+static void interrupt(uint32_t intid)
+{
+    (void)intid;
+}
+
+static const struct helper_io io = {
+    .attach = attach, .serve = serve, .notify = attach, .watch = watch, .unwatch = attach, .interrupt = interrupt};
 
 void paged_world_make(uint32_t store_blocks, uint64_t swap_pages)
 {

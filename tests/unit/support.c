@@ -146,6 +146,12 @@ void gic_sgi(const struct core *target, uint32_t sgi)
         gic_sgi_hook(target->id);
 }
 
+void gic_sgi_cores(uint64_t which, uint32_t sgi)
+{
+    for (; which; which &= which - 1)
+        gic_sgi(&cores[__builtin_ctzll(which)], sgi);
+}
+
 uint32_t gic_ack(void)
 {
     if (!atomic_exchange_explicit(&sgi_pending[this_core()->id], 0, memory_order_relaxed))

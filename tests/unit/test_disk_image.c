@@ -25,7 +25,7 @@ static struct {
         uint64_t sector;
         uint8_t *data;
         uint32_t bytes, tag;
-        bool used, ended;
+        bool used, known, ended;
     } pending[DISK_REQUESTS];
     uint32_t under_way, begun;
     uint64_t staging; /* the block that parts of pages are read into, when one was */
@@ -67,7 +67,7 @@ bool disk_begin(struct disk *d, enum disk_op op, uint64_t sector, void *data, ui
     while (p->used)
         p++;
     CHECK(p < drive.pending + DISK_REQUESTS);
-    *p = (struct pending){sector, data, n, tag, true, false};
+    *p = (struct pending){.sector = sector, .data = data, .bytes = n, .tag = tag, .used = true};
     if (n % PAGE_SIZE)
         drive.staging = align_down((uint64_t)(uintptr_t)data, BLOCK_SIZE);
     else
@@ -80,7 +80,7 @@ bool disk_begin(struct disk *d, enum disk_op op, uint64_t sector, void *data, ui
 static void end_all(void)
 {
     for (uint32_t i = 0; i < DISK_REQUESTS; i++)
-        drive.pending[i].ended = drive.pending[i].used;
+        drive.pending[i].ended = drive.pending[i].used && drive.pending[i].known;
 }
 
 bool disk_ended(struct disk *d, uint32_t *tag, bool *ok)
@@ -106,11 +106,19 @@ bool disk_ended(struct disk *d, uint32_t *tag, bool *ok)
     return false;
 }
 
+void disk_notify(struct disk *d)
+{
+    (void)d;
+    for (uint32_t i = 0; i < DISK_REQUESTS; i++)
+        drive.pending[i].known = drive.pending[i].used;
+}
+
 bool disk_wait(struct disk *d)
 {
     uint32_t tag;
     bool ok;
 
+    disk_notify(d);
     end_all();
     CHECK(disk_ended(d, &tag, &ok) && tag == 0);
     return ok;
@@ -127,6 +135,11 @@ void disk_unwatch(struct disk *d)
 {
     (void)d;
     drive.watched = false;
+}
+
+void disk_interrupt(struct disk *d, uint32_t intid)
+{
+    (void)d, (void)intid;
 }
 
 void disk_attach(const struct disk *d)

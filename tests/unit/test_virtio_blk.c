@@ -303,7 +303,9 @@ static void any_order(void **state)
             under_way[n] = true;
             fails[n] = rand() % 8 == 0;
         }
-        if (rand() % 3) {
+        if (rand() % 4 == 0)
+            disk_notify(&disk); /* of as many as there are */
+        if (dev.count && rand() % 3) {
             uint32_t at = (uint32_t)rand() % dev.count;
             const struct vring_desc *d = pa_ptr(pa(dev.desc));
             uint32_t which =
@@ -323,7 +325,7 @@ static void any_order(void **state)
 static void limits(void **state)
 {
     static uint8_t buffer[4 * DISK_SECTOR];
-    uint32_t tag;
+    uint32_t tag, notified;
     bool ok;
 
     (void)state;
@@ -335,12 +337,17 @@ static void limits(void **state)
     assert_false(disk_begin(&disk, DISK_READ, 0, buffer, 100, 0));
     memset(buffer, 0x5a, sizeof(buffer));
     assert_true(disk_begin(&disk, DISK_WRITE, SECTORS - 4, buffer, sizeof(buffer), 77));
+    disk_notify(&disk);
     answer_nth(0, VIRTIO_BLK_S_OK);
     assert_true(disk_ended(&disk, &tag, &ok) && ok && tag == 77);
     assert_memory_equal(dev.bytes + (SECTORS - 4) * DISK_SECTOR, buffer, sizeof(buffer));
     for (uint32_t n = 0; n < DISK_REQUESTS; n++)
         assert_true(disk_begin(&disk, DISK_READ, n, buffer, DISK_SECTOR, n));
     assert_false(disk_begin(&disk, DISK_READ, 0, buffer, DISK_SECTOR, 0));
+    notified = dev.notified;
+    disk_notify(&disk);
+    disk_notify(&disk);
+    assert_int_equal(dev.notified, notified + 1); /* once for all of them */
     answer_nth(40, VIRTIO_BLK_S_OK);
     assert_false(disk_begin(&disk, DISK_READ, 0, buffer, DISK_SECTOR, 0)); /* it has ended, and nobody has looked */
     assert_true(disk_ended(&disk, &tag, &ok) && tag == 40);
@@ -394,16 +401,21 @@ static void interrupts(void **state)
     assert_true(disk_begin(&disk, DISK_READ, 0, buffer, DISK_SECTOR, 5));
     assert_true(disk_watch(&disk));
     assert_int_equal(a->flags, 0);
+    assert_int_equal(dev.count, 1); /* who watches has told the device */
     disk_unwatch(&disk);
     answer_nth(0, VIRTIO_BLK_S_OK);
     assert_false(disk_watch(&disk)); /* one has ended already */
     disk_unwatch(&disk);
     assert_int_equal(a->flags, VRING_AVAIL_F_NO_INTERRUPT);
+    disk_interrupt(&disk, disk.intid + 1);
+    assert_int_equal(dev.interrupt, VIRTIO_MMIO_INT_VRING);
+    disk_interrupt(&disk, disk.intid);
     assert_int_equal(dev.interrupt, 0);
     assert_true(disk_ended(&disk, &tag, &ok) && ok && tag == 5);
     assert_true(disk_watch(&disk));
     dev.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
-    disk_unwatch(&disk);
+    dev.interrupt = VIRTIO_MMIO_INT_CONFIG;
+    disk_interrupt(&disk, disk.intid);
     assert_true(disk.broken);
     assert_false(disk_ended(&disk, &tag, &ok));
 }
