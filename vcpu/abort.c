@@ -66,6 +66,14 @@ static void sleep(struct vcpu *v)
         vgic_cpu_hold(false);
 }
 
+static void account(struct vcpu *v, uint64_t ns)
+{
+    v->stats->faults.waited++;
+    v->stats->wait_ns += ns;
+    v->stats->wait_log2[bucket(ns)]++;
+    stolen_time_add(v, ns);
+}
+
 /* What may end a wait before the page is there. */
 enum patience {
     WAIT_OUT,    /* nothing but the guest's end */
@@ -83,10 +91,9 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
 {
     struct s2 *s = &v->vm->s2;
     struct core *c = this_core();
-    ticks_t from = counter_ticks();
+    ticks_t from = {0};
     bool queued = true, slept = false;
     bool before = v->interrupted && v->interrupted == sysreg_read(elr_el2) && vgic_pending(v);
-    uint64_t ns;
 
     v->interrupted = 0;
     for (uint32_t looks = patience == WAIT_CALL ? SPINS : 0; result == S2_WAIT || result == S2_BUSY; looks++) {
@@ -108,6 +115,8 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
         } else if (s2_wait_signal(s, f->ipa)) {
             uint64_t since = s->paging ? atomic_load_explicit(&s->paging->starving, memory_order_relaxed) : 0;
 
+            if (!slept)
+                from = counter_ticks(); /* no earlier: for a look at the time an emulator takes its lock */
             c->in_fault = false; /* whose interrupt it is, or what is said of a guest, is not the fault's business */
             if (since)
                 wait_for_room(v, since);
@@ -117,11 +126,8 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
         }
         result = s2_fault(s, &v->port, f->ipa, f->write, mmio, &queued);
     }
-    v->stats->faults.waited += slept;
-    ns = ticks_ns(counter_ticks().v - from.v);
-    v->stats->wait_ns += ns;
-    v->stats->wait_log2[bucket(ns)]++;
-    stolen_time_add(v, ns);
+    if (slept)
+        account(v, ticks_ns(counter_ticks().v - from.v));
     return result;
 }
 
