@@ -40,17 +40,25 @@ def counts(folder, arguments):
     return {at - base: n for at, n in numbers(rows)}
 
 
+def functions():
+    """{name: offset in the image}"""
+    names = subprocess.run(["nm", str(BUILD / "meanwhile.elf")], capture_output=True, text=True, check=True).stdout
+    return {line.split()[2]: int(line.split()[0], 16) for line in names.splitlines() if " t " in line or " T " in line}
+
+
 def cores(folder, arguments):
     """({core: instructions}, {function: calls}): all of a core's, those of looking again and again included."""
     base, rows = run(folder, arguments, "cores=on")
     rows = numbers(rows)
     at = {row[0] - base: row[1] for row in rows if len(row) == 2}
-    names = subprocess.run(["nm", str(BUILD / "meanwhile.elf")], capture_output=True, text=True, check=True).stdout
-    entries = {line.split()[2]: int(line.split()[0], 16) for line in names.splitlines() if " t " in line or " T " in line}
-    return {row[0]: row[1] for row in rows if len(row) == 3}, {name: at[where] for name, where in entries.items() if where in at}
+    return {row[0]: row[1] for row in rows if len(row) == 3}, {name: at[where] for name, where in functions().items() if where in at}
 
 
-def trips(folder, arguments):
-    """{"calls", "none": (how often, median of instructions)} of waits for pages, as trips.c tells them apart."""
-    _, rows = run(folder, arguments, name="trips")
+def trips(folder, arguments, spans=()):
+    """
+    {"calls", "none": (how often, median of instructions)} of waits for pages, as trips.c tells them apart; the same by name for
+    spans: (name, function, another one that it came through).
+    """
+    at = functions()
+    _, rows = run(folder, arguments, *(f"span={name}:{at[entry]}:{at[through]}" for name, entry, through in spans), name="trips")
     return {name: (int(count), int(median)) for name, count, median in rows}
