@@ -425,6 +425,32 @@ static void many_on_their_way(void **state)
     assert_true(port_idle(&world.port[0]) && port_idle(&world.port[1]));
 }
 
+/* Requests that end together: whoever waits may see each at once, and is signalled when all of them are over. */
+static void end_together(void **state)
+{
+    bool queued = false;
+
+    (void)state;
+    make_slow(MIB(8), SLOW_MAX);
+    for (uint32_t i = 0; i < 2; i++) {
+        assert_int_equal(world_fault(i, RAM + 0x5000 + i * 0x2000, false, &queued), S2_WAIT);
+        serve_demands();
+    }
+    assert_int_equal(slow_count, 2);
+    sgi_take(0), sgi_take(1);
+    helpers[0].pop.gathers = true;
+    arrives(1, true);
+    assert_int_equal(world_fault(1, RAM + 0x7000, false, &queued), S2_RESUME);
+    arrives(0, true);
+    assert_true(!sgi_take(0) && !sgi_take(1));
+    populate_signal(&helpers[0].pop);
+    assert_true(sgi_take(0) && sgi_take(1));
+    populate_signal(&helpers[0].pop); /* once */
+    assert_true(!sgi_take(0) && !sgi_take(1));
+    assert_int_equal(world_fault(0, RAM + 0x5000, false, &queued), S2_RESUME);
+    holds(5), holds(7);
+}
+
 /* A page that cannot be read is one, and its neighbours are not. */
 static void unreadable_page(void **state)
 {
@@ -573,6 +599,7 @@ int main(void)
         TEST(retired_table_rests),
         TEST(reserved_twice),
         TEST(many_on_their_way),
+        TEST(end_together),
         TEST(unreadable_page),
         TEST(runs),
         TEST(no_room),
