@@ -57,7 +57,7 @@ def cores(folder, arguments):
 def trips(folder, arguments, spans=()):
     """
     {"calls", "none": (how often, median of instructions)} of waits for pages, as trips.c tells them apart; the same by name for
-    spans: (name, function, another one that it came through).
+    spans: (name, function, another one that it came through), and by name + "_trip" for what is around one.
     """
     at = functions()
     _, rows = run(folder, arguments, *(f"span={name}:{at[entry]}:{at[through]}" for name, entry, through in spans), name="trips")

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A TCG plugin: how many instructions core 0 executes between two of a user's, in the guest's kernel and in EL2, for trips in which
- * EL2 slept (WFI); and how many it executes from a call of one of EL2's functions to its return, for calls that came through another.
- * Arguments: lo=, hi= (where EL2 is; a user's addresses are all others of the lower half), span=NAME:ENTRY:THROUGH (those two functions,
- * by their offsets from lo; repeatable), out= (a file for lines of `NAME COUNT MEDIAN`: `calls` for trips in which the guest's kernel made a hypercall, `none` for
- * those that only EL2 was in, and the spans).
+ * EL2 slept (WFI); and how many from a call of one of EL2's functions to its return, for calls that came through another (a span).
+ *
+ * Arguments: lo=, hi= (where EL2 is; a user's addresses are all others of the lower half), span=NAME:ENTRY:THROUGH (those two
+ * functions, by their offsets from lo; repeatable), out= (a file for lines of `NAME COUNT MEDIAN`: `calls` for trips in which the
+ * guest's kernel made a hypercall, `none` for those that only EL2 was in, each span by its name, and by NAME_trip those trips with
+ * neither a sleep nor a hypercall in which one was).
  */
 #include "qemu_plugin.h"
 
@@ -35,10 +37,10 @@ static uint64_t length; /* of the trip so far */
 static bool kernel, called, slept;
 
 static struct span {
-    struct kind kind;
+    struct kind kind, trip;
     uint64_t entry, through;
     uint32_t length, depth; /* calls within it that have not returned */
-    bool open, came;
+    bool open, came, in_trip;
 } spans[SPANS];
 static unsigned span_count;
 
@@ -80,8 +82,10 @@ static void returns(unsigned int cpu, void *data)
         if (!s->open || s->depth--)
             continue;
         s->open = false;
-        if (s->came && s->kind.count < TRIPS)
+        if (s->came && s->kind.count < TRIPS) {
             s->kind.length[s->kind.count++] = s->length;
+            s->in_trip = true;
+        }
     }
 }
 
@@ -113,6 +117,11 @@ static void user(unsigned int cpu, void *data)
         return;
     if (slept && called == kernel && k->count < TRIPS)
         k->length[k->count++] = (uint32_t)length;
+    for (struct span *s = spans; s < spans + span_count; s++) {
+        if (s->in_trip && !called && !slept && s->trip.count < TRIPS)
+            s->trip.length[s->trip.count++] = (uint32_t)length;
+        s->in_trip = false;
+    }
     length = 0;
     kernel = called = slept = false;
 }
@@ -178,24 +187,27 @@ static void finished(qemu_plugin_id_t id, void *data)
         return;
     tell(f, &calls);
     tell(f, &none);
-    for (unsigned i = 0; i < span_count; i++)
+    for (unsigned i = 0; i < span_count; i++) {
         tell(f, &spans[i].kind);
+        tell(f, &spans[i].trip);
+    }
     fclose(f);
 }
 
 static bool take_span(const char *arg)
 {
     struct span *s = &spans[span_count];
-    char name[32];
+    char name[32], trip[48];
 
     if (span_count == SPANS || sscanf(arg, "%31[^:]:%" SCNi64 ":%" SCNi64, name, (int64_t *)&s->entry, (int64_t *)&s->through) != 3)
         return false;
     s->entry += lo;
     s->through += lo;
-    s->kind.name = strdup(name);
-    s->kind.length = calloc(TRIPS, sizeof(*s->kind.length));
+    snprintf(trip, sizeof(trip), "%s_trip", name);
+    s->kind = (struct kind){.name = strdup(name), .length = calloc(TRIPS, sizeof(*s->kind.length))};
+    s->trip = (struct kind){.name = strdup(trip), .length = calloc(TRIPS, sizeof(*s->trip.length))};
     span_count++;
-    return s->kind.name && s->kind.length;
+    return s->kind.name && s->kind.length && s->trip.name && s->trip.length;
 }
 
 int qemu_plugin_install(qemu_plugin_id_t id, const void *info, int argc, char **argv)
