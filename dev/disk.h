@@ -59,7 +59,8 @@ enum disk_op { DISK_READ, DISK_WRITE };
 
 /*
  * Begins to move `bytes`, whole sectors, between `data` and the disk from `sector` on. The device need not know before
- * disk_notify(). `data` is its own until disk_ended() tells of `tag`. False: DISK_REQUESTS are under way, or it is beyond the disk's end, or the disk is broken.
+ * disk_notify(). `data` is its own until disk_ended() tells of `tag`. False: DISK_REQUESTS are under way, or it is beyond
+ * the disk's end, or the disk is broken.
  */
 WARN_UNUSED bool disk_begin(struct disk *d, enum disk_op op, uint64_t sector, void *data, uint32_t bytes, uint32_t tag);
 
@@ -69,7 +70,10 @@ void disk_notify(struct disk *d);
 /* One of those that have ended, and whether it did what was asked. False: none has. */
 WARN_UNUSED bool disk_ended(struct disk *d, uint32_t *tag, bool *ok);
 
-/* disk_notify(), and from now on one that ends interrupts the core that disk_attach() was called on. False: one has already. */
+/*
+ * disk_notify(), and from now on one that ends interrupts the core that disk_attach() was called on. False: one has
+ * already.
+ */
 WARN_UNUSED bool disk_watch(struct disk *d);
 void disk_unwatch(struct disk *d);
 

@@ -107,8 +107,8 @@ struct report_vcpu {
         uint64_t waits;                    /* of those, waited for after all */
         uint64_t refused[REPORT_REFUSALS]; /* faults waited for although its guest has turned this on (vcpu/apf.h) */
     } apf;
-    uint64_t wait_log2
-        [REPORT_WAITS]; /* waits for pages in which the core slept, and that took 2^n to 2^(n+1) ns; the last: or longer */
+    /* Waits for pages in which the core slept, and that took 2^n to 2^(n+1) ns; the last: or longer. */
+    uint64_t wait_log2[REPORT_WAITS];
     /* Of `injected`: loads and stores, and fetches; by bits 4:2 of SPSR_EL2: 0 from EL0, 1 from EL1, 4 from AArch32. */
     uint64_t apf_from[2][REPORT_ORIGINS];
 } __attribute__((aligned(CACHE_LINE)));

@@ -56,8 +56,8 @@ struct populator {
     uint32_t put_off, put_off_at; /* requests whose source had no room: the first and the last of them */
     uint32_t alone;               /* so many more pages are fetched one by one: a run of them failed */
     uint32_t pending;             /* requests whose source is at it */
-    bool gathers;                 /* several requests are about to end: whoever waits for them is signalled */
-    uint64_t waiters;             /* by populate_signal(); a bit per core */
+    bool gathers;                 /* several requests are about to end, and share a signal: populate_signal() */
+    uint64_t waiters;             /* who is to have it; a bit per core */
     uint64_t ended;               /* and those that it has brought or failed to bring since the start */
 };
 
