@@ -5,10 +5,11 @@
 #include "lib/arch.h"
 #include "lib/log.h"
 
-#define LOOKS 16        /* between two YIELDs: an emulator with one thread runs another core then */
-#define LOOKS_AT_TIME 8 /* of those, between two looks at the time, for which an emulator takes its lock */
-#define AT_ONCE 8       /* reads that have ended, and one signal for all who wait for them */
-#define POLL_NS 300000u /* with reads on their way, before it sleeps: drives that take longer interrupt it */
+#define LOOKS 16            /* between two YIELDs: an emulator with one thread runs another core then */
+#define LOOKS_AT_TIME 8     /* of those, between two looks at the time, for which an emulator takes its lock */
+#define AT_ONCE 8           /* reads that have ended, and one signal for all who wait for them */
+#define POLL_NS 300000u     /* with reads on their way, before it sleeps: drives that take longer interrupt it */
+#define DEMANDS_IN_A_ROW 16 /* requests that are served while others wait for what is theirs already */
 
 struct helper helpers[MAX_CORES];
 uint32_t helper_count;
@@ -365,11 +366,47 @@ static bool sweep(struct helper *h)
     return true;
 }
 
+/* What nobody has any more goes back to those who look for memory. */
+static bool free_memory(struct helper *h)
+{
+    return empty_closed(h) || (h->paged_count && paging_undertake(&h->pop));
+}
+
+/* What was asked for before, and may have come: a read's content, a place to read to, a frame. */
+static bool serve_waiting(struct helper *h)
+{
+    return serve_io(h) || populate_put_off(&h->pop) || serve_starved(h);
+}
+
+static bool anybody_starves(const struct helper *h)
+{
+    for (uint32_t i = 0; i < h->paged_count; i++) {
+        if (h->paged[i]->starved != NO_REQUEST)
+            return true;
+    }
+    return false;
+}
+
+/* The vCPUs of one guest can ask without an end: what another one waits for has its turn all the same, and what frees it. */
+static bool serve_in_turn(struct helper *h)
+{
+    if (h->in_a_row < DEMANDS_IN_A_ROW)
+        return false;
+    h->in_a_row = 0;
+    return serve_waiting(h) || free_memory(h) || (anybody_starves(h) && reclaim(h));
+}
+
 bool helper_step(struct helper *h)
 {
     epoch_reap(&h->pop.limbo, &h->pop.frames);
-    return serve_demand(h) || serve_io(h) || populate_put_off(&h->pop) || serve_starved(h) || read_ahead(h) ||
-           empty_closed(h) || (h->paged_count && paging_undertake(&h->pop)) || fill_pools(h) || reclaim(h) || sweep(h);
+    if (serve_in_turn(h))
+        return true;
+    if (serve_demand(h)) {
+        h->in_a_row++;
+        return true;
+    }
+    h->in_a_row = 0;
+    return serve_waiting(h) || read_ahead(h) || free_memory(h) || fill_pools(h) || reclaim(h) || sweep(h);
 }
 
 static bool may_sleep(struct helper *h)

@@ -2,7 +2,8 @@
 /*
  * A helper core: fills what guests wait for, then keeps the pools of ready frames full, then completes and promotes the
  * blocks that guests have begun; else it sleeps. In this order, and it looks for a more urgent thing after each page. What
- * arrives from a disk it takes in between, since that is what somebody waits for.
+ * arrives from a disk it takes in between, since that is what somebody waits for; guests that ask without a pause do not
+ * keep it from that, nor from making room for a guest at its limit.
  */
 #pragma once
 
@@ -25,6 +26,7 @@ struct helper {
     struct s2_port *ports[MAX_CORES]; /* it serves; fixed before it runs */
     uint32_t port_count;
     uint32_t turn;                 /* the port to look at first */
+    uint32_t in_a_row;             /* requests since it last looked at what others wait for already */
     uint32_t pool_turn;            /* the same for its pool of blocks */
     struct s2 *spaces[MAX_GUESTS]; /* it sweeps; fixed before it runs */
     uint32_t space_count;

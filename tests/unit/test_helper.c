@@ -93,6 +93,45 @@ static void turns(void **state)
         assert_in_range(served[i], 98, 101);
 }
 
+static uint32_t reads; /* that have ended, one after the other without an end */
+
+static bool read_ended(struct populator *p)
+{
+    (void)p;
+    reads++;
+    return true;
+}
+
+static void nothing(void) {}
+
+static const struct helper_io endless = {.serve = read_ended, .notify = nothing};
+
+/* Two vCPUs that ask again at once: reads of others have their turn, and no more than that. */
+static void reads_among_demand(void **state)
+{
+    uint64_t next[2] = {RAM, RAM + 5 * BLOCK_SIZE}, asked;
+    uint32_t least = 340 / 17, each;
+
+    (void)state;
+    make(2, 1, GIB(1));
+    helpers[0].io = &endless;
+    reads = 0;
+    CHECK(world_step(0));
+    each = reads; /* of one look */
+    asked = report.helper[0].requests;
+    for (int n = 0; n < 340; n++) {
+        for (uint32_t i = 0; i < 2; i++) {
+            if (byte_ring_count(&world.port[i].requests))
+                continue;
+            while (fault(i, next[i]) == S2_RESUME)
+                next[i] += PAGE_SIZE;
+        }
+        CHECK(world_step(0));
+    }
+    assert_int_equal(reads, each * (1 + least));
+    assert_int_equal(report.helper[0].requests - asked, 340 - least);
+}
+
 /* The pools of a vCPU that is no more come back, and nobody fills them again. */
 static void closed_port(void **state)
 {
@@ -340,6 +379,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(order),
         TEST(turns),
+        TEST(reads_among_demand),
         TEST(closed_port),
         TEST(pools_in_turn),
         TEST(untouched_stays_so),

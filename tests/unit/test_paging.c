@@ -350,6 +350,46 @@ static void all_is_full(void **state)
     end_of_world();
 }
 
+/* Another guest, whose vCPU asks again at once, keeps nobody from making room. */
+static void starved_beside_demand(void **state)
+{
+    static struct s2 second;
+    static struct report_guest stats;
+    uint64_t first = 3 * BLOCK_PAGES, n, next = RAM;
+    uint32_t mmio;
+    bool queued = false;
+
+    (void)state;
+    r = seed(4);
+    world_with(1, 0, true);
+    memset(&second, 0, sizeof(second));
+    CHECK(s2_init(&second, 2, &world.boot, &stats) && s2_set_range(&second, &world.boot, ipa(RAM), MIB(24), 0));
+    second.ram_base = ipa(RAM);
+    second.ram_size = MIB(24);
+    second.by_page = true;
+    n = fill_with_noise(first);
+    CHECK(world_fault(0, RAM + (first + n) * PAGE_SIZE, true, &queued) == S2_WAIT);
+    world_settle();
+    CHECK(sgi_take(0) && world_fault(0, RAM + (first + n) * PAGE_SIZE, true, &queued) == S2_WAIT);
+    memset(world_touch(2, RAM + first * PAGE_SIZE, true), 0, PAGE_SIZE);
+    backing_room_made++;
+    world.port[1].paging = NULL;
+    while (!sgi_take(0)) {
+        uint32_t was = core_enter(1);
+
+        while (!byte_ring_count(&world.port[1].requests)) {
+            CHECK(next < RAM + MIB(24) && "it waits for as long as another one asks");
+            if (s2_fault(&second, &world.port[1], ipa(next), true, &mmio, &queued) == S2_RESUME)
+                next += PAGE_SIZE;
+        }
+        core_enter(was);
+        CHECK(world_step(0));
+    }
+    CHECK(desc_kind(world_page(RAM + (first + n) * PAGE_SIZE), 3) == DESC_PRESENT);
+    world_settle();
+    end_of_world();
+}
+
 /* A guest that ends does not wait for a frame. */
 static void starved_and_ending(void **state)
 {
@@ -554,6 +594,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(model),
         cmocka_unit_test(all_is_full),
+        cmocka_unit_test(starved_beside_demand),
         cmocka_unit_test(starved_and_ending),
         cmocka_unit_test(disk_does_not_write),
         cmocka_unit_test(disk_does_not_read),
