@@ -7,7 +7,8 @@
  * from what became of them: it doubles when three of four were touched, and halves down to nothing when less than half were: as many
  * are touched of pages that are brought at random, for they are as good as those that leave for them, and cost reads. What
  * is present and neither yet says nothing, and has a bound: so a guest whose pages are touched late, but are touched, has its
- * window, and pages that nobody wants take no more room than that. With a window of nothing it tries again now and then.
+ * window, and pages that nobody wants take no more room than that. With a window of nothing it tries again with a few pages: at once
+ * when a guest asks for one page after the other in their order, else ever more seldom for as long as that does not pay.
  */
 #pragma once
 
@@ -22,12 +23,16 @@ struct ahead_counts {
 };
 
 struct ahead {
-    bool off;        /* as the configuration says */
-    uint32_t window; /* pages behind each request */
-    uint64_t at;     /* offset in RAM of the page that is next */
-    uint32_t left;   /* pages of the window that are to come */
-    uint32_t idle;   /* requests without read-ahead since the window closed */
-    uint64_t most;   /* pages that are neither touched nor evicted yet */
+    bool off;          /* as the configuration says */
+    uint32_t window;   /* pages behind each request */
+    uint64_t at;       /* offset in RAM of the page that is next */
+    uint32_t left;     /* pages of the window that are to come */
+    uint32_t idle;     /* requests without read-ahead since the window closed */
+    uint32_t retry;    /* so many, and it is tried again */
+    uint32_t in_order; /* the last of them, each for the page behind the one before */
+    bool trial;        /* tried again, and not judged yet */
+    uint64_t before;   /* what was `brought` when it was */
+    uint64_t most;     /* pages that are neither touched nor evicted yet */
     uint64_t brought;
     struct ahead_counts judged;
 };

@@ -584,6 +584,26 @@ static void read_ahead_pays_or_closes(void **state)
     }
     CHECK(a.window > 0);
     CHECK(a.brought - brought >= 1024 && a.brought - brought < 1024 + AHEAD_MOST);
+
+    /* At random it soon brings next to nothing; in order, much at once. */
+    c = (struct ahead_counts){0};
+    ahead_init(&a, 4096, false);
+    for (uint64_t i = 0; i < 20000; i++)
+        ask(&a, i, 40, &c);
+    brought = a.brought;
+    for (uint64_t i = 0; i < 100000; i++)
+        ask(&a, i, 40, &c);
+    assert_in_range(a.brought - brought, 1000, 3000);
+    brought = a.brought;
+    for (uint64_t at = 0; at < 2000 * PAGE_SIZE; at = a.at) {
+        ahead_asked(&a, at, c);
+        while (ahead_next(&a, &offset)) {
+            a.brought++;
+            c.hits++;
+        }
+    }
+    CHECK(a.window == AHEAD_MOST && a.brought - brought > 1500);
+
     ahead_init(&a, 4096, true);
     ahead_asked(&a, 0, (struct ahead_counts){0});
     CHECK(!ahead_next(&a, &offset));
