@@ -24,7 +24,7 @@
 #define GICR_SGI 0x10000UL
 #define RAM_BASE 0x40000000UL
 
-#define MAX_CPUS 8
+#define MAX_CPUS 9
 #define STACK_SIZE 0x4000
 
 /* ---- the guest's own entry: primary CPU, EL1, MMU off, interrupts masked; returning from it ends the guest ---- */

@@ -58,6 +58,6 @@ secondary_entry:
     .balign 4096
     .globl stacks
 stacks:
-    .space  8 * 0x4000                      // MAX_CPUS * STACK_SIZE
+    .space  9 * 0x4000                      // MAX_CPUS * STACK_SIZE
 
     .section .note.GNU-stack, "", %progbits
