@@ -7,6 +7,8 @@
  *   work fetch PAGES TOUCHES          the same, but it runs code that lies in those pages
  *   work pipe PAGES TOUCHES           the kernel does the touching: it copies from the pages to a pipe, and back to others
  *   work cpu ROUNDS                   uses no memory
+ *   work read PAGES TOUCHES           it has no memory, but reads pages of the disk /dev/vda, past the kernel's cache
+ *   work nap US TOUCHES               it sleeps for so long, again and again
  *   work serve PAGES REQUESTS RATE    answers so many requests a second, by eight threads: each looks at four pages
  *
  * for=MS: as long as that instead, and says how much it did. latency (mem): says how long touches took. start=FILE: when all is prepared it makes FILE.TID, and begins when FILE
@@ -22,6 +24,7 @@
  * Exits with 1 if it read a wrong word.
  */
 #define _GNU_SOURCE
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -228,6 +231,32 @@ static uint64_t through_pipe(uint64_t touches)
     return done;
 }
 
+static uint64_t read_disk(uint64_t touches)
+{
+    const int disk = open("/dev/vda", O_RDONLY | O_DIRECT);
+    uint64_t *buffer = aligned_alloc(PAGE, PAGE);
+    uint64_t page = seed % count, done = 0;
+    const uint64_t step = stride();
+    if (disk < 0 || !buffer)
+        exit(2);
+    for (began = begin(); !over(&done, touches); done++) {
+        page = (page + step) % count;
+        if (pread(disk, buffer, PAGE, (off_t)(page * PAGE)) != PAGE)
+            die("read", page);
+        sum += buffer[0];
+    }
+    return done;
+}
+
+static uint64_t nap(uint64_t us, uint64_t naps)
+{
+    const struct timespec t = {(time_t)(us / 1000000), (long)(us % 1000000 * 1000)};
+    uint64_t done = 0;
+    for (began = begin(); !over(&done, naps); done++)
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+    return done;
+}
+
 static uint64_t cpu(uint64_t rounds)
 {
     uint64_t rnd = 1, done = 0;
@@ -346,6 +375,10 @@ static void *work(void *arg)
         done = fetch(n[1]);
     else if (strcmp(kind, "pipe") == 0)
         done = through_pipe(n[1]);
+    else if (strcmp(kind, "read") == 0)
+        done = read_disk(n[1]);
+    else if (strcmp(kind, "nap") == 0)
+        done = nap(n[0], n[1]);
     else if (strcmp(kind, "serve") == 0)
         done = serve(n[1], n[2]);
     else
@@ -357,7 +390,7 @@ static void *work(void *arg)
 
 static int is_task(const struct task *t)
 {
-    static const char *const kinds[] = {"mem", "fetch", "pipe", "serve", "cpu"};
+    static const char *const kinds[] = {"mem", "fetch", "pipe", "read", "nap", "serve", "cpu"};
     for (unsigned i = 0; i < sizeof(kinds) / sizeof(*kinds); i++) {
         if (t->argc > 1 && strcmp(t->argv[0], kinds[i]) == 0)
             return 1;
@@ -375,8 +408,8 @@ int main(int argc, char **argv)
         tasks[count_of_tasks] = (struct task){.seed = count_of_tasks, .argc = i - first, .argv = argv + first};
         first = i + 1;
         if (!is_task(&tasks[count_of_tasks]) || ++count_of_tasks == MAX_TASKS)
-            return fprintf(stderr, "work: mem PAGES TOUCHES [WRITES], fetch PAGES TOUCHES, pipe PAGES TOUCHES, serve PAGES REQUESTS RATE, "
-                                   "cpu ROUNDS; for=MS start=FILE seed=N warm=N latency; + TASK...\n"), 2;
+            return fprintf(stderr, "work: mem PAGES TOUCHES [WRITES], fetch PAGES TOUCHES, pipe PAGES TOUCHES, read PAGES TOUCHES, "
+                                   "nap US TOUCHES, serve PAGES REQUESTS RATE, cpu ROUNDS; for=MS start=FILE seed=N warm=N latency; + TASK...\n"), 2;
     }
     pthread_barrier_init(&prepared, NULL, count_of_tasks);
     for (unsigned i = 0; i < count_of_tasks; i++) {
