@@ -201,17 +201,21 @@ def swap_ins(folder, drive, ms, extra):
     return paging["brought_swap"] - paging["ahead_missed"]
 
 
+def plain_qemu(drive, cpus, timeout, *args):
+    """A machine without a hypervisor, whose disk is that drive, until it is powered off."""
+    return subprocess.run([
+        "qemu-system-aarch64", "-M", "virt,gic-version=3", "-cpu", "cortex-a57", "-smp", str(cpus), "-accel", "tcg,thread=multi", "-nodefaults",
+        "-display", "none", "-serial", "stdio", "-no-reboot", "-global", "virtio-mmio.force-legacy=false", "-drive",
+        f"if=none,id=drive,format=raw,cache=unsafe,file={drive.url}", "-device", "virtio-blk-device,drive=drive", *args
+    ], stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", timeout=timeout, check=False)  # yapf: disable
+
+
 def native_reads(drive, sleepers):
     """
     Pages a second that 8 reads at a time give on plain QEMU: to as many CPUs, each asleep until its page is there, or (0) to the
     one that drives the disk.
     """
-    done = subprocess.run([
-        "qemu-system-aarch64", "-M", "virt,gic-version=3", "-cpu", "cortex-a57", "-smp", str(1 + sleepers), "-accel", "tcg,thread=multi",
-        "-m", "256M", "-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot", "-global", "virtio-mmio.force-legacy=false",
-        "-drive", f"if=none,id=drive,format=raw,cache=unsafe,file={drive.url}", "-device", "virtio-blk-device,drive=drive",
-        "-kernel", OUTSTANDING, "-append", f"sleepers={sleepers} ms=4000"
-    ], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)  # yapf: disable
+    done = plain_qemu(drive, 1 + sleepers, 60, "-m", "256M", "-kernel", OUTSTANDING, "-append", f"sleepers={sleepers} ms=4000")
     found = re.search(r"^outstanding: (\d+) reads in (\d+) us", done.stdout, re.M)
     if not found or "FAIL" in done.stdout:
         raise Failed(f"reads on plain QEMU ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
