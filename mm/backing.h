@@ -27,6 +27,9 @@ const struct source *backing_source(uint32_t n);
  */
 WARN_UNUSED bool backing_put(const void *page, uint64_t *desc);
 
+/* The same for what needs no room. */
+WARN_UNUSED bool backing_put_same(const void *page, uint64_t *desc);
+
 /* Nobody wants any more what an invalid descriptor leads to. Those of guests' own sources are left alone. */
 void backing_drop(uint64_t desc);
 

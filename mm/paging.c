@@ -23,6 +23,7 @@ void paging_init(struct paging *g, struct s2 *s, uint64_t pages, struct report_p
 {
     g->s = s;
     g->limit = pages;
+    g->recent_count = pages / 16 < PAGING_RECENT ? (uint32_t)pages / 16 : PAGING_RECENT;
     g->starved = NO_REQUEST;
     g->stats = stats;
     stats->limit = pages;
@@ -183,13 +184,25 @@ static uint32_t gather(struct paging *g, struct victim *v)
 
 /* ---- leaving */
 
-static void put_back(struct paging *g, const struct victim *v)
+static void put_back(const struct victim *v)
 {
     s2_evicted(v->slot, (v->desc | DESC_AF) & ~DESC_OLD);
-    g->stats->evicted.wanted++;
 }
 
-/* Where the page's content is from now on. False: nowhere but here. */
+/*
+ * With little that can go, what an instruction needs next to what it has just got may be all there is to take: it would be done
+ * again, and again, and never done.
+ */
+static bool is_needed(const struct paging *g, const _Atomic uint64_t *slot)
+{
+    for (uint32_t i = 0; g->tired && i < g->recent_count; i++) {
+        if (g->recent[i] == slot)
+            return true;
+    }
+    return false;
+}
+
+/* Where the page's content is from now on. False: nowhere but here. `full`: it is to take no room. */
 static bool place_of(struct paging *g, const struct victim *v, bool full, uint64_t *to)
 {
     pa_t frame = desc_pa(v->desc);
@@ -203,10 +216,8 @@ static bool place_of(struct paging *g, const struct victim *v, bool full, uint64
     }
     atomic_store_explicit(record, 0, memory_order_relaxed);
     backing_drop(place);
-    if (full)
-        return false;
     dcache_clean_inval_poc(pa_ptr(frame), PAGE_SIZE); /* a guest with its caches off wrote past them */
-    if (!backing_put(pa_ptr(frame), to))
+    if (!(full ? backing_put_same(pa_ptr(frame), to) : backing_put(pa_ptr(frame), to)))
         return false;
     if (*to == 0)
         g->stats->evicted.zero++;
@@ -226,11 +237,17 @@ static bool leave(struct paging *g, struct populator *p, const struct victim *v,
     uint64_t to;
 
     if (atomic_load_explicit(v->slot, memory_order_relaxed) != desc_busy() || guestmem_held(frame, PAGE_SIZE)) {
-        put_back(g, v);
+        put_back(v);
+        g->stats->evicted.wanted++;
+        return false;
+    }
+    if (is_needed(g, v->slot)) {
+        put_back(v);
         return false;
     }
     if (!place_of(g, v, *full, &to)) {
         s2_evicted(v->slot, v->desc | DESC_S2AP_W); /* it has no other place, whatever it had */
+        g->refused++;
         *full = true;
         return false;
     }
@@ -252,19 +269,31 @@ static bool may_evict(struct paging *g)
     return false;
 }
 
-static bool is_stuck(const struct paging *g)
+static bool no_room_made(const struct paging *g)
 {
-    return g->stuck && g->room_then == backing_room_made;
+    return g->room_then == backing_room_made;
 }
 
-/* What found no place may find one when a write has ended; without one, only when somebody has gone round in vain. */
-static void took_none(struct paging *g, bool full)
+static bool is_stuck(const struct paging *g)
 {
-    if ((full && swap_writing()) || g->fruitless > 8 * (g->s->ram_size >> PAGE_SHIFT)) {
-        g->stuck = true;
-        g->room_then = backing_room_made;
+    return g->stuck && no_room_made(g);
+}
+
+/*
+ * `left` pages of a batch have. What found no place may find one when a write has ended; without one, only when somebody has
+ * gone round in vain. And when as many were refused as the guest may hold, the few that can go are what it has just asked for: to
+ * take those before the next one is asked for would be to take from it what it is about to use.
+ */
+static void learn(struct paging *g, uint32_t left, bool full)
+{
+    g->refused -= g->refused < 8 * left ? g->refused : 8 * left;
+    if (g->refused > 2 * g->limit)
+        g->refused = 2 * g->limit;
+    g->tired = g->refused > g->limit;
+    g->stuck = !left && ((full && swap_writing()) || g->fruitless > 8 * (g->s->ram_size >> PAGE_SHIFT));
+    if (left || g->stuck)
         g->fruitless = 0;
-    }
+    g->room_then = backing_room_made;
 }
 
 static bool evict(struct paging *g, struct populator *p)
@@ -275,7 +304,6 @@ static bool evict(struct paging *g, struct populator *p)
 
     if (is_stuck(g) || !may_evict(g))
         return false;
-    g->stuck = false;
     n = gather(g, v);
     for (uint32_t i = 0; i < n; i++)
         young = young || desc_young(v[i].desc);
@@ -286,10 +314,7 @@ static bool evict(struct paging *g, struct populator *p)
     for (uint32_t i = 0; i < n; i++)
         left += leave(g, p, &v[i], &full);
     atomic_store_explicit(&g->evicting, false, memory_order_release);
-    if (left)
-        g->fruitless = 0;
-    else
-        took_none(g, full);
+    learn(g, left, full);
     return true;
 }
 
@@ -302,7 +327,9 @@ void paging_make_room(struct paging *g, struct populator *p)
 
 bool paging_wants(const struct paging *g)
 {
-    return g->stats->resident + reserve(g) > g->limit && !is_stuck(g) &&
+    uint64_t keep = (g->tired && no_room_made(g)) ? (g->starved != NO_REQUEST) : reserve(g);
+
+    return g->stats->resident + keep > g->limit && !is_stuck(g) &&
            !atomic_load_explicit(&g->s->frozen, memory_order_relaxed);
 }
 

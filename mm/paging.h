@@ -19,17 +19,22 @@
 #include "mm/populate.h"
 
 #define PAGING_LEAST MIB(4) /* bytes: with a lower limit a guest would do nothing but wait */
+#define PAGING_RECENT 64u   /* pages: what the instructions of all vCPUs may need at once, and their translation */
 
 struct paging {
     struct s2 *s;
-    uint64_t limit;               /* pages; fixed before the guest runs */
-    uint64_t pause_ticks;         /* a vCPU that has waited for room for so long pauses its guest; 0: never */
-    uint64_t hand;                /* offset in RAM of the page to look at next */
-    uint64_t passed;              /* pages it has passed since it last found one to take away */
-    uint64_t fruitless;           /* pages it has passed, and those taken away found no place */
-    uint64_t room_then;           /* backing_room_made when that was given up */
-    bool aged;                    /* access flags were cleared since TLBs last forgot the guest */
-    bool stuck;                   /* it was, and nothing has changed since */
+    uint64_t limit;       /* pages; fixed before the guest runs */
+    uint64_t pause_ticks; /* a vCPU that has waited for room for so long pauses its guest; 0: never */
+    uint64_t hand;        /* offset in RAM of the page to look at next */
+    uint64_t passed;      /* pages it has passed since it last found one to take away */
+    uint64_t fruitless;   /* pages it has passed, and those taken away found no place */
+    uint64_t refused;     /* pages that found no place; each that went makes up for eight */
+    uint64_t room_then;   /* backing_room_made when the last ones were to go */
+    bool aged;            /* access flags were cleared since TLBs last forgot the guest */
+    bool stuck;           /* nothing can go until room is made */
+    bool tired;           /* little can: it goes for who waits for a frame, and for nobody else until room is made */
+    const _Atomic uint64_t *recent[PAGING_RECENT]; /* slots of the pages demanded last: those stay when it is tired */
+    uint32_t recent_at, recent_count;
     uint32_t starved, starved_at; /* requests that wait for a frame: the first and the last, NO_REQUEST: none */
     _Atomic uint64_t starving;    /* since when none of them was served, in ticks; 0: there are none. Anyone reads */
     _Atomic bool evicting;        /* descriptors are BUSY in our name (mm/release.c waits) */
@@ -48,6 +53,13 @@ enum paging_need {
 /* A frame for a page of the guest. False: there is none to be had now. */
 WARN_UNUSED bool paging_take(struct paging *g, struct populator *p, enum paging_need need, pa_t *frame);
 void paging_give(struct paging *g, struct populator *p, pa_t frame);
+
+/* Somebody waits for the page whose descriptor is at `slot`, and it has its frame now. */
+static inline void paging_remember(struct paging *g, const _Atomic uint64_t *slot)
+{
+    g->recent[g->recent_at] = slot;
+    g->recent_at = g->recent_at + 1 < g->recent_count ? g->recent_at + 1 : 0;
+}
 
 /* Before a page that somebody waits for: evicts until there is a frame for it, if that can be. Not inside an epoch. */
 void paging_make_room(struct paging *g, struct populator *p);

@@ -336,6 +336,8 @@ static enum serve_result serve_alone(struct populator *p, uint32_t number)
         wake(p, r); /* who waits for it is to know, since he may be told to wait no longer */
         return SERVE_PENDING;
     }
+    if (!r->ahead)
+        paging_remember(g, r->slot);
     return begin_fill(p, number);
 }
 

@@ -210,6 +210,7 @@ void swap_free(uint64_t slot)
 static void written(struct cluster *c, bool ok)
 {
     swap.writing--;
+    backing_room_made++; /* none if it failed: but who has waited for that is not to go on doing so */
     if (!ok) {
         failed(c);
         return;
@@ -220,7 +221,6 @@ static void written(struct cluster *c, bool ok)
     }
     c->state = CLUSTER_FREE;
     swap.held &= ~BIT(c - swap.cluster);
-    backing_room_made++;
 }
 
 void swap_ended(struct populator *p, uint32_t tag, bool ok)

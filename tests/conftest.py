@@ -65,10 +65,20 @@ os.environ.setdefault("MW_THREADS", "multi")
 
 @pytest.fixture
 def mw(tmp_path, request):
-    """mw("run", "--kernel", ...) -> Result. `run` gets --stats and --timeout by itself; nothing outlives the test."""
+    """mw("run", "--kernel", ...) -> Result. `run` gets --stats and --timeout by itself; nothing outlives the test. With `until` the run is
+    ended when that was printed."""
     count = 0
 
-    def call(*args, timeout=60, stdin=subprocess.DEVNULL, env=None, cwd=None):
+    def call_until(text, command, **more):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more) as process:
+            out = []
+            for line in process.stdout:
+                out.append(line)
+                if text in line.decode("utf-8", "replace"):
+                    process.terminate()
+            return subprocess.CompletedProcess(command, process.wait(), b"".join(out), process.stderr.read())
+
+    def call(*args, timeout=60, stdin=subprocess.DEVNULL, env=None, cwd=None, until=None):
         nonlocal count
         count += 1
         if request.config.getoption("--icount"):
@@ -80,8 +90,11 @@ def mw(tmp_path, request):
             args += [] if "--timeout" in args else ["--timeout", str(timeout)]
             args += ["--icount"] if request.config.getoption("--icount") and "--icount" not in args else []
         feed = {"input": stdin} if isinstance(stdin, bytes) else {"stdin": stdin}
-        done = subprocess.run([*MW, *args], capture_output=True, timeout=timeout + 30, cwd=cwd, check=False,
-                              env={**os.environ, **(env or {})}, **feed)
+        feed |= {"cwd": cwd, "env": {**os.environ, **(env or {})}}
+        if until:
+            done = call_until(until, [*MW, *args], **feed)
+        else:
+            done = subprocess.run([*MW, *args], capture_output=True, timeout=timeout + 30, check=False, **feed)
         return Result(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"),
                       json.loads(stats.read_text()) if stats.exists() else None)
 
