@@ -9,6 +9,7 @@
 #define LOOKS_AT_TIME 8     /* of those, between two looks at the time, for which an emulator takes its lock */
 #define AT_ONCE 8           /* reads that have ended, and one signal for all who wait for them */
 #define POLL_NS 300000u     /* with reads on their way, before it sleeps: drives that take longer interrupt it */
+#define STEPS 1024          /* between two looks at the time while it is busy, so that it is known for how long */
 #define DEMANDS_IN_A_ROW 16 /* requests that are served while others wait for what is theirs already */
 
 struct helper helpers[MAX_CORES];
@@ -467,18 +468,30 @@ static bool look_for_a_while(struct helper *h, ticks_t now)
     return false;
 }
 
+/* What there is to do. Returns when there was nothing more. */
+static ticks_t work(struct helper *h)
+{
+    ticks_t from = counter_ticks(), now;
+    bool busy;
+
+    do {
+        uint32_t steps = 0;
+
+        while ((busy = helper_step(h)) && ++steps < STEPS)
+            ;
+        now = counter_ticks();
+        h->pop.stats->busy_ns += ticks_ns(now.v - from.v);
+        from = now;
+    } while (busy);
+    return now;
+}
+
 void helper_run(struct helper *h)
 {
     if (h->io)
         h->io->attach();
     for (;;) {
-        ticks_t from = counter_ticks(), now;
-
-        while (helper_step(h))
-            ;
-        now = counter_ticks();
-        h->pop.stats->busy_ns += ticks_ns(now.v - from.v);
-        if (!look_for_a_while(h, now))
+        if (!look_for_a_while(h, work(h)))
             sleep(h);
     }
 }
