@@ -62,6 +62,7 @@ struct report_paging {
     uint64_t starved; /* requests that found no room and had to wait */
     uint64_t rounds;  /* of TLB maintenance */
     uint64_t pauses;  /* for want of room */
+    uint64_t refused; /* times that a page was to go, and there was no place for it */
 };
 
 struct report_guest {

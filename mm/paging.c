@@ -248,6 +248,7 @@ static bool leave(struct paging *g, struct populator *p, const struct victim *v,
     if (!place_of(g, v, *full, &to)) {
         s2_evicted(v->slot, v->desc | DESC_S2AP_W); /* it has no other place, whatever it had */
         g->refused++;
+        g->stats->refused++;
         *full = true;
         return false;
     }

@@ -66,19 +66,19 @@ os.environ.setdefault("MW_THREADS", "multi")
 @pytest.fixture
 def mw(tmp_path, request):
     """mw("run", "--kernel", ...) -> Result. `run` gets --stats and --timeout by itself; nothing outlives the test. With `until` the run is
-    ended when that was printed."""
+    ended when all of these texts were printed."""
     count = 0
 
-    def call_until(text, command, **more):
+    def call_until(texts, command, **more):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more) as process:
-            out = []
+            out = b""
             for line in process.stdout:
-                out.append(line)
-                if text in line.decode("utf-8", "replace"):
+                out += line
+                if all(text.encode() in out for text in texts):
                     process.terminate()
-            return subprocess.CompletedProcess(command, process.wait(), b"".join(out), process.stderr.read())
+            return subprocess.CompletedProcess(command, process.wait(), out, process.stderr.read())
 
-    def call(*args, timeout=60, stdin=subprocess.DEVNULL, env=None, cwd=None, until=None):
+    def call(*args, timeout=60, stdin=subprocess.DEVNULL, env=None, cwd=None, until=()):
         nonlocal count
         count += 1
         if request.config.getoption("--icount"):

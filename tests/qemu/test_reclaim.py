@@ -181,13 +181,12 @@ def test_paused_when_full(mw, guest_image, tmp_path, tick):
     toml.write_text("[machine]\nstore = '2M'\npause-after = 1\n"
                     f"[[guest]]\nname = 'big'\nkernel = '{guest_image('churn')}'\nmemory = '64M'\nresident = '4M'\nappend = 'writes=100 tick-us={tick}'\n"
                     f"[[guest]]\nname = 'other'\nkernel = '{guest_image('promote')}'\ncpus = 2\nappend = 'ms=4000'\nmemory = '64M'\n")
-    done = mw("run", "--config", toml, timeout=12)
-    assert done.code == 124, done.stdout
-    assert done.stdout.count("[mw] big: paused: its 4 MiB are full, and so is where its cold pages could go") == 1
-    assert "other: PASS no write is lost" in done.stdout and "FAIL" not in done.stdout
+    paused, ended = "[mw] big: paused: its 4 MiB are full, and so is where its cold pages could go", "other: PASS no write is lost"
+    done = mw("run", "--config", toml, until=(paused, ended))
+    assert done.stdout.count(paused) == 1 and ended in done.stdout and "FAIL" not in done.stdout, done.stdout + done.stderr
     p = paging(done)
     assert p["starved"] >= 1 and p["pauses"] == 1
-    assert done.stats["helpers"][0]["busy_ns"] < 8e9  # it does not look in vain all the time
+    assert p["refused"] < 250000, p  # 120,000 in the rounds before it knows; it does not look in vain all the time
 
 
 BAD_DISKS = {
@@ -204,7 +203,7 @@ def test_a_disk_that_does_not_write(churn, drive, how, cpus):
     """One message; what it has is kept, and what it could not take stays in RAM: here, until the guest waits for room. With next to
     nothing that can go its vCPUs do not take from one another, or one from itself, what their instructions need."""
     done = churn("--cpus", cpus, "--store", 0, "--pause-after", 1, append="writes=100", swap=drive(*BAD_DISKS[how], write=True),
-                 until=": paused: ")
+                 until=[": paused: "])
     assert ": paused: " in done.stdout and "FAIL" not in done.stdout, done.stdout + done.stderr
     assert done.stdout.count("[mw] the swap disk cannot be written") == 1
     swap = done.stats["swap"]

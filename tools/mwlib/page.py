@@ -187,6 +187,7 @@ def table(rows):
 PAGING_ROWS = (("pages that it may hold at once", "limit_pages"), ("evicted: content elsewhere already", "evicted_clean"),
                ("evicted: zeroes", "evicted_zero"), ("evicted: one word all over", "evicted_same"), ("evicted: compressed", "evicted_store"),
                ("evicted: swapped out", "evicted_swap"), ("put back, since they were touched", "evicted_put_back"),
+               ("stayed, since there was no place for them", "refused"),
                ("read from an image", "brought_source"), ("brought back from the store", "brought_store"),
                ("brought back from the swap disk", "brought_swap"), ("read ahead", "ahead_pages"), ("of those, touched", "ahead_hits"),
                ("of those, evicted untouched", "ahead_missed"), ("requests that found no room", "starved"))

@@ -12,7 +12,7 @@ from .common import BLOCK, MIB, PAGE
 MAGIC = 0x74726F706572776D
 VERSION = 1
 HEAD = struct.Struct("<QII I3I 6I QQQ96sQ")
-GUEST = struct.Struct("<32sII Qqq96sQQ 18Q QQ")
+GUEST = struct.Struct("<32sII Qqq96sQQ 19Q QQ")
 WAITS = 36  # REPORT_WAITS
 APF = ("injected", "ready", "waits", "refused_walk", "refused_masked", "refused_kernel", "refused_no_room")
 ORIGINS = 8  # REPORT_ORIGINS
@@ -27,7 +27,7 @@ STATUS_NAMES = {0: "absent", 1: "running", 2: "off", 3: "refused", 4: "destroyed
 FAULTS = ("fast", "queued", "waited", "mmio", "nowhere")
 PAGING = ("limit_pages", "resident_pages", "evicted_clean", "evicted_zero", "evicted_same", "evicted_store", "evicted_swap",
           "evicted_put_back", "brought_same", "brought_store", "brought_swap", "brought_source", "ahead_pages", "ahead_missed",
-          "ahead_window", "starved", "tlb_rounds", "pauses")
+          "ahead_window", "starved", "tlb_rounds", "pauses", "refused")
 STORE = ("bytes", "pages", "stored_bytes", "incompressible", "full")
 SWAP = ("slots", "used", "written_pages", "writes", "reads", "read_early", "read_errors", "write_errors")
 EXITS = ("hvc", "smc", "sysreg", "abort", "wfx", "irq", "other")
