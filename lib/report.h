@@ -19,7 +19,7 @@
 #define REPORT_VERSION 1
 
 #define REPORT_WAITS 36
-#define REPORT_REFUSALS 4
+#define REPORT_REFUSALS 5
 #define REPORT_ORIGINS 8
 
 enum report_result {

@@ -69,6 +69,7 @@ uint64_t vendor_apf_wait(struct vcpu *v, struct frame *f, uint64_t token, uint64
     if (!apf_take_back(v->vm, token, &page))
         return MW_APF_TOLD;
     v->stats->apf.waits++;
+    apf_waits(v, token);
     return abort_wait(v, page) ? MW_APF_TAKEN : MW_APF_UNREADABLE;
 }
 

@@ -106,6 +106,7 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
                 if (patience == WAIT_ACCESS)
                     v->interrupted = sysreg_read(elr_el2);
                 v->stats->faults_interrupted++;
+                apf_ask_again(&v->apf);
                 break;
             }
         }

@@ -15,6 +15,9 @@
 #define TOKEN_GIVEN FIELD(47, 6)
 #define TOKEN_FAULT FIELD(5, 0)
 
+#define ALONE 4u        /* tokens in a row that were waited for at once, before some are not given */
+#define HOLD_OFF_LOG2 4 /* of the most faults between two that are */
+
 #define TELLING UINT64_MAX /* instead of a token: its entry is written, and the producer index does not say so yet */
 
 static struct apf_fault faults[MAX_CORES][ASYNC_FAULTS] NOINIT;
@@ -74,6 +77,7 @@ enum apf_result apf_enable(struct vcpu *v, ipa_t at, uint32_t flags)
     a->flags = flags;
     a->producer = 0;
     a->outstanding = 0;
+    a->alone = a->hold_off = 0;
     return APF_OK;
 }
 
@@ -162,6 +166,7 @@ static bool settle(struct vcpu *v, uint32_t n)
     token = claim(f);
     if (!token)
         return false;
+    a->alone = a->hold_off = 0; /* it had something else to run */
     v->stats->apf.ready++;
     push(a, token,
          s2_is_unreadable(&v->vm->s2, ipa(atomic_load_explicit(&f->page, memory_order_relaxed))) ? APF_ERROR
@@ -273,6 +278,17 @@ static bool find_room(const struct apf *a, uint32_t *n)
     return true;
 }
 
+void apf_waits(struct vcpu *v, uint64_t token)
+{
+    struct apf *a = &v->apf;
+
+    if (token != a->last || a->held != 1)
+        return;
+    a->hold_off = a->alone < ALONE ? 0 : 1u << (a->alone - ALONE);
+    if (a->alone < ALONE + HOLD_OFF_LOG2)
+        a->alone++;
+}
+
 bool apf_inject(struct vcpu *v, const struct s2_fault *f)
 {
     struct apf *a = &v->apf;
@@ -285,6 +301,10 @@ bool apf_inject(struct vcpu *v, const struct s2_fault *f)
         return false;
     }
     why = refusal(v, f);
+    if (why == APF_MAY && a->hold_off) {
+        a->hold_off--;
+        why = APF_ALONE;
+    }
     if (why == APF_MAY && !find_room(a, &n))
         why = APF_NO_ROOM;
     if (why != APF_MAY) {
@@ -300,6 +320,7 @@ bool apf_inject(struct vcpu *v, const struct s2_fault *f)
     atomic_store_explicit(&a->fault[n].token, token, memory_order_release);
     a->outstanding |= BIT(n);
     a->held++;
+    a->last = token;
     inject_not_present(token);
     return true;
 }

@@ -28,7 +28,7 @@ struct vcpu;
 #define APF_FLAG_EL1 BIT(0) /* of those that pv/abi.h has */
 
 /* Why a vCPU waits for a page although its guest has turned this on. */
-enum apf_refusal { APF_NOT_ON_WALKS, APF_NOT_MASKED, APF_NOT_IN_KERNEL, APF_NO_ROOM, APF_MAY };
+enum apf_refusal { APF_NOT_ON_WALKS, APF_NOT_MASKED, APF_NOT_IN_KERNEL, APF_NO_ROOM, APF_ALONE, APF_MAY };
 
 _Static_assert(APF_MAY == REPORT_REFUSALS, "each has its counter");
 
@@ -62,6 +62,9 @@ struct apf {
     uint64_t outstanding;    /* own core: of these, what was not seen to end */
     uint32_t held;           /* how many those are */
     uint32_t flags, producer;
+    uint64_t last;            /* own core, as all before `at`: the token given last */
+    uint32_t alone;           /* tokens in a row that the guest waited for as soon as it had them */
+    uint32_t hold_off;        /* faults that it is not told of, since it would wait for those too */
     _Atomic uint64_t at;      /* IPA of the page; 0: none. Others look whether it is theirs */
     _Atomic uint32_t dropped; /* another vCPU has said that all registrations are void */
 };
@@ -96,6 +99,18 @@ void apf_drop_all(struct vcpu *v);
  * the guest could take an interrupt and its task may sleep), and nothing was done.
  */
 WARN_UNUSED bool apf_inject(struct vcpu *v, const struct s2_fault *f);
+
+/*
+ * The guest waits for `token`. If that is what it got last, and all that is on its way, it has nothing else to run: after a few such
+ * in a row it is not told of the next fault, then of the next two, up to 16, but waits for them right away.
+ */
+void apf_waits(struct vcpu *v, uint64_t token);
+
+/* An interrupt came for a guest that waits for a page: there may be something else to run from now on. */
+static inline void apf_ask_again(struct apf *a)
+{
+    a->hold_off = 0;
+}
 
 /* A signal has come: tells the guest of the tokens that have ended. */
 void apf_collect(struct vcpu *v);

@@ -309,23 +309,47 @@ static void gate(void)
     check(enable(MW_APF_FLAG_EL1) == 0, "and for EL1 again", "an error");
 }
 
-static void waits(void)
+/* Touches so many, and waits for each that it is told of. Returns how many it had by that; `good`: with their content. */
+static unsigned wait_for_each(unsigned pages, unsigned *good)
 {
-    unsigned good = 0, taken = 0;
+    unsigned taken = 0;
+    *good = 0;
     forget();
-    for (unsigned i = 0; i < 20; i++) {
+    for (unsigned i = 0; i < pages; i++) {
         if (!touch())
             continue;
         const struct parked *p = &parked[count - 1];
         if (call(MW_FN_APF_WAIT, p->token, 0) == MW_APF_TAKEN) {
             taken++;
-            good += right(p);
+            *good += right(p);
         }
     }
-    check(count > 10 && taken > count / 2 && good == taken, "WAIT brings the page", "%u told, %u taken, %u good", count,
+    return taken;
+}
+
+static void waits(void)
+{
+    call(MW_FN_APF_DISABLE, 0, 0);
+    check(enable(MW_APF_FLAG_EL1) == 0, "on afresh", "an error");
+    unsigned good, taken = wait_for_each(5, &good);
+    check(count > 3 && taken > count / 2 && good == taken, "WAIT brings the page", "%u told, %u taken, %u good", count,
           taken, good);
     spin_us(20000);
     check(answered == count - taken, "and nothing is said of it again", "%u of %u", answered, count - taken);
+    taken = wait_for_each(60, &good);
+    check(count && count < 30 && good == taken, "who always waits is told seldom", "%u told, %u taken, %u good", count,
+          taken, good);
+    spin_us(20000);
+    forget();
+    for (unsigned i = 0; i < 20 && !count; i++)
+        (void)touch();
+    check(count == 1 && WAIT_FOR(answered == 1, 20000), "who goes on for once", "%u told, %u answered", count,
+          answered);
+    forget();
+    for (unsigned i = 0; i < 10; i++)
+        (void)touch();
+    check(count > 8, "is told of each again", "%u of 10", count);
+    (void)WAIT_FOR(answered >= count, 20000);
 }
 
 static void lazy_guest(unsigned pages)

@@ -15,6 +15,7 @@ ALWAYS = ["PSCI has PSCI_FEATURES", "it has SMCCC_VERSION", "SMCCC has the vendo
           "forged tokens", "ENABLE", "enabled twice",
           "nobody who has not asked is told", "all that is not present is answered", "each is answered once", "each has its content",
           "not with interrupts masked", "nor with the priority mask closed", "then not at EL1", "WAIT brings the page",
+          "who always waits is told seldom", "who goes on for once", "is told of each again",
           "no more than the ring has room for", "one interrupt until the ring is read", "a ring that was tampered with: waits",
           "the rest is told at once", "and nothing after it", "a kernel that starts finds nothing registered",
           "nor does one whose MMU is off", "what was hinted at is there"]  # yapf: disable
@@ -34,7 +35,7 @@ def test_told_and_answered(mw, image, drive, machine, cpus, delay):
     done = mw("run", "--disk", url, *FROM_DISK, "--machine", machine, "--cpus", cpus, "--resident", "48M", "--no-read-ahead", "--append", "")
     passed(done, *ALWAYS, *(["a page that is another's", "one of its own", "off with its CPU, and on again"] if cpus > 1 else []))
     asynchronous = done.stats["guests"][0]["async_faults"]
-    assert asynchronous["injected"] > 200 and asynchronous["waits"] > 10
+    assert asynchronous["injected"] > 200 and asynchronous["waits"] > 10 and asynchronous["refused_alone"] > 30
     assert asynchronous["ready"] + asynchronous["waits"] <= asynchronous["injected"]
     assert min(asynchronous[f"refused_{why}"] for why in ("masked", "kernel", "no_room")) >= 3
     assert done.stats["shared_locks_on_fault_path"] == 0

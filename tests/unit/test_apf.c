@@ -283,6 +283,80 @@ static void taken_back(void **state)
     assert_false(apf_take_back(&vm, told, &page)); /* told */
 }
 
+/* ---- a guest that has nothing else to run */
+
+/* The next token is waited for as soon as it is there. Returns of how many faults it was not told before. */
+static uint32_t held_off(void)
+{
+    uint32_t n = 0;
+    ipa_t page;
+
+    while (!fault(5, USER))
+        n++;
+    apf_waits(&cpu[0], told);
+    assert_true(apf_take_back(&vm, told, &page));
+    end(5);
+    apf_collect(&cpu[0]);
+    return n;
+}
+
+static void alone(void **state)
+{
+    static const uint32_t between[] = {0, 0, 0, 0, 0, 1, 2, 4, 8, 16, 16, 16};
+    uint32_t total = 0;
+
+    (void)state;
+    assert_int_equal(apf_enable(&cpu[0], ipa(AT), APF_FLAG_EL1), APF_OK);
+    for (size_t i = 0; i < ARRAY_SIZE(between); i++) {
+        assert_int_equal(held_off(), between[i]);
+        total += between[i];
+    }
+    assert_int_equal(stats[0].apf.refused[APF_ALONE], total);
+    /* What it could not be told of anyway counts for nothing. */
+    spsr = SPSR_I;
+    assert_false(fault(6, USER));
+    spsr = 0;
+    assert_int_equal(held_off(), 16);
+    /* An interrupt comes while it waits: it is asked once, and no more than that is forgotten. */
+    assert_false(fault(6, USER));
+    apf_ask_again(&cpu[0].apf);
+    assert_int_equal(held_off(), 0);
+    assert_int_equal(held_off(), 16);
+    /* It goes on with something else. */
+    apf_ask_again(&cpu[0].apf);
+    assert_true(fault(6, USER));
+    end(6);
+    apf_collect(&cpu[0]);
+    for (uint32_t i = 0; i < 5; i++)
+        assert_int_equal(held_off(), 0);
+    assert_int_equal(held_off(), 1);
+    /* Nor has it been alone in the sense of another registration. */
+    apf_clear(&cpu[0]);
+    assert_int_equal(apf_enable(&cpu[0], ipa(AT), APF_FLAG_EL1), APF_OK);
+    assert_int_equal(held_off(), 0);
+}
+
+/* It waits for one of several, or for one that is not the last: it did go on in between. */
+static void not_alone(void **state)
+{
+    uint64_t first;
+
+    (void)state;
+    assert_int_equal(apf_enable(&cpu[0], ipa(AT), APF_FLAG_EL1), APF_OK);
+    for (uint32_t i = 0; i < 20; i++) {
+        assert_true(fault(7, USER));
+        first = told;
+        assert_true(fault(8, USER));
+        apf_waits(&cpu[0], told);
+        end(8);
+        apf_waits(&cpu[0], first);
+        end(7);
+        apf_collect(&cpu[0]);
+        shared[0].page.consumer = shared[0].page.producer;
+    }
+    assert_int_equal(stats[0].apf.refused[APF_ALONE], 0);
+}
+
 /* ---- ready */
 
 static void one_call_for_many(void **state)
@@ -425,6 +499,7 @@ int main(void)
         cmocka_unit_test_setup(origins, setup),    cmocka_unit_test_setup(tokens, setup),
         cmocka_unit_test_setup(taken_back, setup), cmocka_unit_test_setup(one_call_for_many, setup),
         cmocka_unit_test_setup(room, setup),       cmocka_unit_test_setup(registration, setup),
+        cmocka_unit_test_setup(alone, setup),      cmocka_unit_test_setup(not_alone, setup),
         cmocka_unit_test_setup(wake_all, setup),   cmocka_unit_test_setup(without_a_word, setup),
     };
 

@@ -184,7 +184,7 @@ void give_back_end(struct give_back *g)
 
 static struct {
     unsigned on, off, dropped, waits, hints;
-    uint64_t at, flags, page;
+    uint64_t at, flags, page, waits_for;
     bool is_token;
     enum apf_result answer;
     struct apf_page shared;
@@ -212,6 +212,12 @@ void apf_drop_all(struct vcpu *v)
 {
     (void)v;
     apf.dropped++;
+}
+
+void apf_waits(struct vcpu *v, uint64_t token)
+{
+    (void)v;
+    apf.waits_for = token;
 }
 
 bool apf_take_back(struct vm *m, uint64_t token, ipa_t *page)
@@ -649,10 +655,10 @@ static void asynchronous(void **state)
     assert_int_equal(call(0xc6000102, RAM_BASE, 0, 0), MINUS(3));
 
     assert_int_equal(call(0xc6000104, 0x5000, 0, 0), 1);
-    assert_int_equal(apf.waits, 0);
+    assert_int_equal(apf.waits | apf.waits_for, 0);
     apf.is_token = true;
     assert_int_equal(call(0xc6000104, 0x5000, 0, 0), 0);
-    assert_true(apf.waits == 1 && apf.page == RAM_BASE + 0x5000);
+    assert_true(apf.waits == 1 && apf.waits_for == 0x5000 && apf.page == RAM_BASE + 0x5000);
     assert_int_equal(call(0xc6000104, 0x6000, 0, 0), 2);
 
     assert_int_equal(call(0xc6000105, RAM_BASE + 1, 1, 0), MINUS(3));
