@@ -44,23 +44,18 @@ static bool same_filled(const uint64_t *page)
     return true;
 }
 
-bool backing_put_same(const void *page, uint64_t *desc)
+bool backing_put(const void *page, bool full, uint64_t *desc)
 {
     const uint64_t *words = page;
-
-    if (!same_filled(words))
-        return false;
-    *desc = words[0] ? desc_absent(BACKING_SAME, words[0] & UINT32_MAX) : 0;
-    return true;
-}
-
-bool backing_put(const void *page, uint64_t *desc)
-{
     uint32_t object;
     uint64_t slot;
 
-    if (backing_put_same(page, desc))
+    if (same_filled(words)) {
+        *desc = words[0] ? desc_absent(BACKING_SAME, words[0] & UINT32_MAX) : 0;
         return true;
+    }
+    if (full)
+        return false;
     if (store_put(page, &object)) {
         *desc = desc_absent(BACKING_STORE, object);
         return true;

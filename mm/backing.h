@@ -23,12 +23,9 @@ const struct source *backing_source(uint32_t n);
 
 /*
  * Finds a place for the content of `page`, which was cleaned and invalidated to the PoC. `*desc` is what the page's descriptor
- * says from now on: 0 if it is all zeroes, else ABSENT. False: there is no place.
+ * says from now on: 0 if it is all zeroes, else ABSENT. `full`: only one that takes no room. False: there is no place.
  */
-WARN_UNUSED bool backing_put(const void *page, uint64_t *desc);
-
-/* The same for what needs no room. */
-WARN_UNUSED bool backing_put_same(const void *page, uint64_t *desc);
+WARN_UNUSED bool backing_put(const void *page, bool full, uint64_t *desc);
 
 /* Nobody wants any more what an invalid descriptor leads to. Those of guests' own sources are left alone. */
 void backing_drop(uint64_t desc);

@@ -217,7 +217,7 @@ static bool place_of(struct paging *g, const struct victim *v, bool full, uint64
     atomic_store_explicit(record, 0, memory_order_relaxed);
     backing_drop(place);
     dcache_clean_inval_poc(pa_ptr(frame), PAGE_SIZE); /* a guest with its caches off wrote past them */
-    if (!(full ? backing_put_same(pa_ptr(frame), to) : backing_put(pa_ptr(frame), to)))
+    if (!backing_put(pa_ptr(frame), full, to))
         return false;
     if (*to == 0)
         g->stats->evicted.zero++;

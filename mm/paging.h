@@ -33,7 +33,7 @@ struct paging {
     bool aged;            /* access flags were cleared since TLBs last forgot the guest */
     bool stuck;           /* nothing can go until room is made */
     bool tired;           /* little can: it goes for who waits for a frame, and for nobody else until room is made */
-    const _Atomic uint64_t *recent[PAGING_RECENT]; /* slots of the pages demanded last: those stay when it is tired */
+    const _Atomic uint64_t *recent[PAGING_RECENT]; /* slots of the pages demanded last: those stay while it is tired */
     uint32_t recent_at, recent_count;
     uint32_t starved, starved_at; /* requests that wait for a frame: the first and the last, NO_REQUEST: none */
     _Atomic uint64_t starving;    /* since when none of them was served, in ticks; 0: there are none. Anyone reads */
@@ -57,6 +57,8 @@ void paging_give(struct paging *g, struct populator *p, pa_t frame);
 /* Somebody waits for the page whose descriptor is at `slot`, and it has its frame now. */
 static inline void paging_remember(struct paging *g, const _Atomic uint64_t *slot)
 {
+    if (!UNLIKELY(g->tired))
+        return;
     g->recent[g->recent_at] = slot;
     g->recent_at = g->recent_at + 1 < g->recent_count ? g->recent_at + 1 : 0;
 }
