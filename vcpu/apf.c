@@ -282,7 +282,7 @@ void apf_waits(struct vcpu *v, uint64_t token)
 {
     struct apf *a = &v->apf;
 
-    if (token != a->last || a->held != 1)
+    if (token != token_of(v, (uint32_t)field_get(TOKEN_FAULT, token)) || a->held != 1) /* it counts up with each */
         return;
     a->hold_off = a->alone < ALONE ? 0 : 1u << (a->alone - ALONE);
     if (a->alone < ALONE + HOLD_OFF_LOG2)
@@ -320,7 +320,6 @@ bool apf_inject(struct vcpu *v, const struct s2_fault *f)
     atomic_store_explicit(&a->fault[n].token, token, memory_order_release);
     a->outstanding |= BIT(n);
     a->held++;
-    a->last = token;
     inject_not_present(token);
     return true;
 }

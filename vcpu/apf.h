@@ -62,9 +62,8 @@ struct apf {
     uint64_t outstanding;    /* own core: of these, what was not seen to end */
     uint32_t held;           /* how many those are */
     uint32_t flags, producer;
-    uint64_t last;            /* own core, as all before `at`: the token given last */
-    uint32_t alone;           /* tokens in a row that the guest waited for as soon as it had them */
-    uint32_t hold_off;        /* faults that it is not told of, since it would wait for those too */
+    uint32_t alone;           /* own core: tokens in a row that the guest waited for as soon as it had them */
+    uint32_t hold_off;        /* own core: faults that it is not told of, since it would wait for those too */
     _Atomic uint64_t at;      /* IPA of the page; 0: none. Others look whether it is theirs */
     _Atomic uint32_t dropped; /* another vCPU has said that all registrations are void */
 };
