@@ -195,7 +195,7 @@ static void put_back(const struct victim *v)
  */
 static bool is_needed(const struct paging *g, const _Atomic uint64_t *slot)
 {
-    for (uint32_t i = 0; g->tired && i < g->recent_count; i++) {
+    for (uint32_t i = 0; paging_is_tired(g) && i < g->recent_count; i++) {
         if (g->recent[i] == slot)
             return true;
     }
@@ -290,7 +290,6 @@ static void learn(struct paging *g, uint32_t left, bool full)
     g->refused -= g->refused < 8 * left ? g->refused : 8 * left;
     if (g->refused > 2 * g->limit)
         g->refused = 2 * g->limit;
-    g->tired = g->refused > g->limit;
     g->stuck = !left && ((full && swap_writing()) || g->fruitless > 8 * (g->s->ram_size >> PAGE_SHIFT));
     if (left || g->stuck)
         g->fruitless = 0;
@@ -328,7 +327,7 @@ void paging_make_room(struct paging *g, struct populator *p)
 
 bool paging_wants(const struct paging *g)
 {
-    uint64_t keep = (g->tired && no_room_made(g)) ? (g->starved != NO_REQUEST) : reserve(g);
+    uint64_t keep = (paging_is_tired(g) && no_room_made(g)) ? (g->starved != NO_REQUEST) : reserve(g);
 
     return g->stats->resident + keep > g->limit && !is_stuck(g) &&
            !atomic_load_explicit(&g->s->frozen, memory_order_relaxed);

@@ -32,7 +32,6 @@ struct paging {
     uint64_t room_then;   /* backing_room_made when the last ones were to go */
     bool aged;            /* access flags were cleared since TLBs last forgot the guest */
     bool stuck;           /* nothing can go until room is made */
-    bool tired;           /* little can: it goes for who waits for a frame, and for nobody else until room is made */
     const _Atomic uint64_t *recent[PAGING_RECENT]; /* slots of the pages demanded last: those stay while it is tired */
     uint32_t recent_at, recent_count;
     uint32_t starved, starved_at; /* requests that wait for a frame: the first and the last, NO_REQUEST: none */
@@ -54,10 +53,16 @@ enum paging_need {
 WARN_UNUSED bool paging_take(struct paging *g, struct populator *p, enum paging_need need, pa_t *frame);
 void paging_give(struct paging *g, struct populator *p, pa_t frame);
 
+/* Little can go: it goes for who waits for a frame, and for nobody else until room is made. */
+static inline bool paging_is_tired(const struct paging *g)
+{
+    return g->refused > g->limit;
+}
+
 /* Somebody waits for the page whose descriptor is at `slot`, and it has its frame now. */
 static inline void paging_remember(struct paging *g, const _Atomic uint64_t *slot)
 {
-    if (!UNLIKELY(g->tired))
+    if (!paging_is_tired(g))
         return;
     g->recent[g->recent_at] = slot;
     g->recent_at = g->recent_at + 1 < g->recent_count ? g->recent_at + 1 : 0;
