@@ -11,7 +11,7 @@
  *   work nap US TOUCHES               it sleeps for so long, again and again
  *   work serve PAGES REQUESTS RATE    answers so many requests a second, by eight threads: each looks at four pages
  *
- * for=MS: as long as that instead, and says how much it did. latency (mem): says how long touches took. start=FILE: when all is prepared it makes FILE.TID, and begins when FILE
+ * for=MS: as long as that instead, or until SIGTERM, and says how much it did. latency (mem): says how long touches took. start=FILE: when all is prepared it makes FILE.TID, and begins when FILE
  * is there. seed=N: where it begins, instead of a number of its own.
  *
  * warm=N: it does so many touches or rounds before, and begins anew together with the others, of which each has a warm=: what the kernel
@@ -26,6 +26,7 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,6 +68,13 @@ static _Thread_local const char *start_file;
 static _Thread_local char *said; /* what is printed when all have ended: a console is work for the kernel, which the others would feel */
 
 static pthread_barrier_t prepared;
+static volatile sig_atomic_t told_to_end;
+
+static void end(int signal)
+{
+    (void)signal;
+    told_to_end = 1;
+}
 
 static uint64_t begin(void)
 {
@@ -116,7 +124,7 @@ static int over(uint64_t *done, uint64_t wanted)
         began = begin();
     }
     if (limit_ms)
-        return !warm && *done % 8 == 0 && now_ms() - began >= limit_ms;
+        return !warm && *done % 8 == 0 && (told_to_end || now_ms() - began >= limit_ms);
     return !warm && *done >= wanted;
 }
 
@@ -411,6 +419,7 @@ int main(int argc, char **argv)
             return fprintf(stderr, "work: mem PAGES TOUCHES [WRITES], fetch PAGES TOUCHES, pipe PAGES TOUCHES, read PAGES TOUCHES, "
                                    "nap US TOUCHES, serve PAGES REQUESTS RATE, cpu ROUNDS; for=MS start=FILE seed=N warm=N latency; + TASK...\n"), 2;
     }
+    signal(SIGTERM, end);
     pthread_barrier_init(&prepared, NULL, count_of_tasks);
     for (unsigned i = 0; i < count_of_tasks; i++) {
         if (pthread_create(&tasks[i].thread, NULL, work, &tasks[i]) != 0)
