@@ -210,12 +210,12 @@ def plain_qemu(drive, cpus, timeout, *args):
     ], stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace", timeout=timeout, check=False)  # yapf: disable
 
 
-def native_reads(drive, sleepers):
+def native_reads(drive, sleepers, space=0):
     """
     Pages a second that 8 reads at a time give on plain QEMU: to as many CPUs, each asleep until its page is there, or (0) to the
-    one that drives the disk.
+    one that drives the disk. With a space of so many pages the CPUs touch those at random: the least that is demand paging.
     """
-    done = plain_qemu(drive, 1 + sleepers, 60, "-m", "256M", "-kernel", OUTSTANDING, "-append", f"sleepers={sleepers} ms=4000")
+    done = plain_qemu(drive, 1 + sleepers, 60, "-m", "256M", "-kernel", OUTSTANDING, "-append", f"sleepers={sleepers} space={space} ms=4000")
     found = re.search(r"^outstanding: (\d+) reads in (\d+) us", done.stdout, re.M)
     if not found or "FAIL" in done.stdout:
         raise Failed(f"reads on plain QEMU ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
@@ -234,7 +234,7 @@ def working_set(folder, pairs, progress):
     Of what 8 reads of a program on the host give. What the same emulated machine gets of it without a hypervisor is told beside
     (doc/testing.md).
     """
-    found = {"guest": [], "guest_without_read_ahead": [], "native": [], "native_polled": [], "host": []}
+    found = {"guest": [], "guest_without_read_ahead": [], "native": [], "native_polled": [], "native_paging": [], "host": []}
     with Drive(folder, "--filter=delay", "memory", "128M", "rdelay=1ms") as drive:
         for i in range(pairs):
             for name, extra in (("guest", []), ("guest_without_read_ahead", ["--no-read-ahead"])):
@@ -242,6 +242,7 @@ def working_set(folder, pairs, progress):
                 found[name].append((long - short) / 4)
             found["native"].append(native_reads(drive, 8))
             found["native_polled"].append(native_reads(drive, 0))
+            found["native_paging"].append(native_reads(drive, 8, LIMIT * MIB // PAGE * 3 // 2))
             found["host"].append(host_reads(drive))
             progress(f"random reads a second, 8 at a time, pair {i + 1} of {pairs}: " +
                      ", ".join(f"{name.replace('_', ' ')} {rates[-1]:.0f}" for name, rates in found.items()))

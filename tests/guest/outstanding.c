@@ -3,7 +3,13 @@
  * What eight reads at a time give on a drive of the machine, natively: the bound for a hypervisor whose guests wait for pages of it.
  * CPU 0 drives the disk by polling. With `sleepers=0` it reads eight pages anew, each as soon as it has come, and with
  * `sleepers=8` for eight other CPUs, which sleep until theirs is there, are woken, those whose pages came together by one signal, and
- * ask for another at once: no address space, no exception, nothing done with what was read. `ms=`: for how long.
+ * ask for another at once: no address space, no exception, nothing done with what was read.
+ *
+ * `space=N` makes it the least that is demand paging: the eight touch N pages of one address space at random, for which there are two thirds as
+ * many frames, and a touch of a page that is not there is an exception. What came first leaves first: no page has an age, none is looked at, and
+ * nothing is written. TLBs are told four times in a round of all frames. One stage of translation.
+ *
+ * `spin=1`: the eight look for their page all the time, and are not signalled. `ms=`: for how long.
  */
 #include "tests/guest/lib/guest.h"
 
@@ -66,11 +72,26 @@ static volatile uint8_t status[READS];
 static uint8_t page[READS][PAGE] __attribute__((aligned(4096)));
 
 enum state { IDLE, ASKED, READING, THERE };
+/* Reader n's, which is CPU n + 1. */
 static struct {
     enum state state;
-} __attribute__((aligned(64))) slot[READS]; /* reader n's: CPU n + 1 */
+    uint64_t wants; /* a page of the space */
+} __attribute__((aligned(64))) slot[READS];
 
-static uint64_t regs, sectors, random, bad;
+/* The space: one entry of level 1, its own level 2, and the tables of what may be there (DDI 0487, D8.3) */
+#define SPACE (256UL << 30)
+#define TABLES 16u
+#define MAX_PAGES (TABLES * 512)
+#define A_TABLE 3UL
+#define A_PAGE (3UL | 1UL << 2 | 3UL << 8 | BIT(10)) /* normal memory, inner shareable, accessed */
+#define QUARTERS 4
+#define NOBODY (~0UL)
+
+static uint64_t level2[512] __attribute__((aligned(4096))), entry[MAX_PAGES] __attribute__((aligned(4096)));
+static uint64_t pages, frames, frame_base; /* pages: 0, there is no space */
+static uint64_t holds[MAX_PAGES];          /* which page a frame does */
+
+static uint64_t regs, sectors, random, bad, spin;
 
 static uint32_t rd(uint64_t reg)
 {
@@ -124,11 +145,53 @@ static void open_disk(void)
     sectors = rd(CAPACITY) | (uint64_t)rd(CAPACITY + 4) << 32;
 }
 
+static uint64_t next_random(uint64_t *of)
+{
+    *of = *of * 6364136223846793005UL + 1442695040888963407UL;
+    return *of >> 33;
+}
+
+/* One that holds nothing. Frames are emptied a quarter of them at once, a quarter ahead, so that TLBs are told seldom. */
+static uint64_t next_frame(void)
+{
+    static uint64_t hand;
+    const uint64_t frame = hand++ % frames, ahead = frame + frames / QUARTERS;
+    if (frame % (frames / QUARTERS) == 0) {
+        for (uint64_t f = ahead; f < ahead + frames / QUARTERS; f++) {
+            if (holds[f % frames] != NOBODY)
+                __atomic_store_n(&entry[holds[f % frames]], 0, __ATOMIC_RELAXED);
+            holds[f % frames] = NOBODY;
+        }
+        __asm__ volatile("dsb ish\n\ttlbi vmalle1is\n\tdsb ish" ::: "memory");
+    }
+    return frame;
+}
+
+static bool is_there(uint64_t of)
+{
+    return __atomic_load_n(&entry[of], __ATOMIC_ACQUIRE) != 0;
+}
+
+static bool is_on_its_way(uint64_t of)
+{
+    for (unsigned n = 0; n < READS; n++) {
+        if (slot[n].state == READING && slot[n].wants == of)
+            return true;
+    }
+    return false;
+}
+
 static void begin(unsigned n)
 {
     static uint16_t next;
-    random = random * 6364136223846793005UL + 1442695040888963407UL;
-    head[n].sector = (random >> 33) % (sectors / SECTORS) * SECTORS;
+    if (pages) {
+        const uint64_t frame = next_frame();
+        holds[frame] = slot[n].wants;
+        desc[3 * n + 1].addr = frame_base + frame * PAGE;
+        head[n].sector = slot[n].wants * SECTORS;
+    } else {
+        head[n].sector = next_random(&random) % (sectors / SECTORS) * SECTORS;
+    }
     status[n] = NONE;
     avail.ring[next++ % ENTRIES] = (uint16_t)(3 * n);
     dsb();
@@ -163,16 +226,46 @@ static void set_state(unsigned n, enum state s)
     __atomic_store_n(&slot[n].state, s, __ATOMIC_RELEASE);
 }
 
+static void sleep_for_one(unsigned n)
+{
+    set_state(n, ASKED);
+    while (state_of(n) != THERE) {
+        if (spin)
+            continue;
+        wfi();
+        irq_taken(); /* masked at the CPU: acknowledged and ended without an exception */
+    }
+}
+
 static void reader(void *arg)
 {
     const unsigned n = (unsigned)(uint64_t)arg;
     gic_init_cpu();
     gic_enable(SGI);
+    for (;;)
+        sleep_for_one(n);
+}
+
+static void touch(void *at)
+{
+    (void)*(volatile uint64_t *)at;
+}
+
+/* It touches pages. */
+static void toucher(void *arg)
+{
+    const unsigned n = (unsigned)(uint64_t)arg;
+    uint64_t mine = n + 1;
+    struct fault fault;
+    gic_init_cpu();
+    gic_enable(SGI);
     for (;;) {
-        set_state(n, ASKED);
-        while (state_of(n) != THERE) {
-            wfi();
-            irq_taken(); /* masked at the CPU: acknowledged and ended without an exception */
+        const uint64_t of = next_random(&mine) % pages;
+        while (attempt(touch, (void *)(SPACE + of * PAGE), &fault)) {
+            if (FAULT_EC(fault) != EC_DATA_ABORT || fault.far != SPACE + of * PAGE)
+                __atomic_fetch_add(&bad, 1, __ATOMIC_RELAXED);
+            slot[n].wants = of;
+            sleep_for_one(n);
         }
     }
 }
@@ -191,16 +284,26 @@ static uint64_t serve(bool for_sleepers, uint64_t ms, uint64_t *took)
             while (ended(&n)) {
                 reads++;
                 bad += status[n] != OK;
+                if (pages) {
+                    __atomic_store_n(&entry[slot[n].wants], desc[3 * n + 1].addr | A_PAGE, __ATOMIC_RELEASE);
+                    dsb(); /* seen by the walks of whoever is woken */
+                }
                 set_state(n, for_sleepers ? THERE : ASKED);
                 woken |= BIT(n + 1);
             }
-            if (for_sleepers && woken) {
+            for (n = 0; pages && n < READS; n++) {
+                if (state_of(n) == ASKED && is_there(slot[n].wants)) { /* for another one's sake */
+                    set_state(n, THERE);
+                    woken |= BIT(n + 1);
+                }
+            }
+            if (for_sleepers && woken && !spin) {
                 dsb();
                 write_sysreg(S3_0_C12_C11_5, (uint64_t)SGI << 24 | woken); /* ICC_SGI1R_EL1, affinities 0.0.0.n */
                 isb();
             }
             for (n = 0; n < READS; n++) {
-                if (state_of(n) != ASKED)
+                if (state_of(n) != ASKED || (pages && (is_there(slot[n].wants) || is_on_its_way(slot[n].wants))))
                     continue;
                 set_state(n, READING);
                 begin(n);
@@ -214,25 +317,50 @@ static uint64_t serve(bool for_sleepers, uint64_t ms, uint64_t *took)
     return reads;
 }
 
+static void make_space(void)
+{
+    uint64_t *const level1 = (uint64_t *)read_sysreg(ttbr0_el1);
+    const struct range ram = free_ram();
+    frames = pages * 2 / 3 / QUARTERS * QUARTERS;
+    frame_base = ram.base;
+    if (!check(pages <= MAX_PAGES && frames * PAGE <= ram.end - ram.base, "room for the space", "%lu pages", pages))
+        finish();
+    for (uint64_t f = 0; f < frames; f++)
+        holds[f] = NOBODY;
+    for (unsigned t = 0; t < TABLES; t++)
+        level2[t] = (uint64_t)&entry[512 * t] | A_TABLE;
+    level1[SPACE >> 30] = 0;
+    __asm__ volatile("dsb ish\n\ttlbi vmalle1is\n\tdsb ish" ::: "memory");
+    level1[SPACE >> 30] = (uint64_t)level2 | A_TABLE;
+    dsb();
+    isb();
+}
+
 void guest_main(void)
 {
     const uint64_t sleepers = boot_argument("sleepers", READS), ms = boot_argument("ms", 3000);
     uint64_t took, reads;
+
+    pages = boot_argument("space", 0);
+    spin = boot_argument("spin", 0);
 
     gic_init();
     mmu_on();
     if (!check(find_disk(), "a disk", "no virtio block device of version 2"))
         return;
     open_disk();
-    if (!check(sectors >= SECTORS, "it holds something", "%lu sectors", sectors))
+    if (!check(sectors >= SECTORS && sectors >= pages * SECTORS, "it holds something", "%lu sectors", sectors))
         return;
+    if (pages)
+        make_space();
     for (unsigned n = 0; n < READS; n++) {
         if (!sleepers)
             set_state(n, ASKED);
         else
-            check(cpu_on(n + 1, reader, (void *)(uint64_t)n) == 0, "a CPU reads", "CPU %u does not start", n + 1);
+            check(cpu_on(n + 1, pages ? toucher : reader, (void *)(uint64_t)n) == 0, "a CPU reads",
+                  "CPU %u does not start", n + 1);
     }
-    (void)serve(sleepers, 500, &took); /* until all have begun */
+    (void)serve(sleepers, pages ? 3000 : 500, &took); /* until all have begun, and all frames are in use */
     reads = serve(sleepers, ms, &took);
     check(!bad, "all were read", "%lu were not", bad);
     say("outstanding: %lu reads in %lu us\n", reads, took * 1000000 / read_sysreg(cntfrq_el0));
