@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_apf_debian import INIT, OFF, counters
+from test_apf_debian import INIT, OFF, SLEPT, counters
 from test_debian import COMPLAINTS, LOUD
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -55,8 +55,7 @@ BASE, SIZE = 0x4c00_0000, 160 << 20  # where the second one goes
 FIRST = INIT + """
 insmod /meanwhile.ko || echo no module
 /kexec /vmlinuz /second.cpio "APPEND" PLACE || { echo no kexec; poweroff -f; }
-""" + WORKERS.replace("MS", "100000") + """
-slept() { awk '/^parked_user/ { print $2 }' /sys/kernel/debug/meanwhile/stats; }
+""" + WORKERS.replace("MS", "100000") + SLEPT + """
 while [ "$(slept)" -lt 100 ]; do sleep 0.2; done
 """ + STATS
 SECOND = INIT + """
@@ -115,8 +114,7 @@ def test_crash(two_kernels, kernel, cpus):
 SLEEP = INIT + """
 insmod /meanwhile.ko || echo no module
 for w in $(find /sys/devices -path '*ttyAMA0/power/wakeup'); do echo enabled >$w; done
-slept() { awk '/^parked_user/ { print $2 }' /sys/kernel/debug/meanwhile/stats; }
-""" + WORKERS.replace("MS", "15000") + """
+""" + SLEPT + WORKERS.replace("MS", "15000") + """
 for n in 1 2; do
     before=$(slept)
     while [ $(slept) -lt $((before + 100)) ]; do sleep 0.2; done
