@@ -213,7 +213,7 @@ def plain_qemu(drive, cpus, timeout, *args):
 def native_reads(drive, sleepers, space=0):
     """
     Pages a second that 8 reads at a time give on plain QEMU: to as many CPUs, each asleep until its page is there, or (0) to the
-    one that drives the disk. With a space of so many pages the CPUs touch those at random: the least that is demand paging.
+    one that drives the disk. With a space of so many pages the CPUs touch those at random: a bare pager.
     """
     done = plain_qemu(drive, 1 + sleepers, 60, "-m", "256M", "-kernel", OUTSTANDING, "-append", f"sleepers={sleepers} space={space} ms=4000")
     found = re.search(r"^outstanding: (\d+) reads in (\d+) us", done.stdout, re.M)

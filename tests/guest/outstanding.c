@@ -5,7 +5,7 @@
  * `sleepers=8` for eight other CPUs, which sleep until theirs is there, are woken, those whose pages came together by one signal, and
  * ask for another at once: no address space, no exception, nothing done with what was read.
  *
- * `space=N` makes it the least that is demand paging: the eight touch N pages of one address space at random, for which there are two thirds as
+ * `space=N` makes it a bare pager: the eight touch N pages of one address space at random, for which there are two thirds as
  * many frames, and a touch of a page that is not there is an exception. What came first leaves first: no page has an age, none is looked at, and
  * nothing is written. TLBs are told four times in a round of all frames. One stage of translation.
  *
