@@ -30,6 +30,7 @@ from test_debian import COMPLAINTS, MOUNTS  # noqa: E402
 KERNELS = {"arm64": "debian/vmlinuz", "rt": "kernels/rt/vmlinuz", "6.12": "kernels/6.12/vmlinuz"}
 LOUD = "console=ttyAMA0 cryptomgr.notests"
 FAST = f"{LOUD} kpti=off nokaslr"  # under emulation each switch of tables empties the TLB
+MEMORY = "384M"  # each of twelve workers may have 11 MB, and as much again while a child of it waits to be killed
 RESIDENT = "56M"  # the kernel keeps about 30 of them busy
 STORE = ["--store", "96M"]
 # (kernel, its command line, machine, where cold pages go), one guest after another
@@ -123,7 +124,7 @@ class Guest:
         self.stats_file.unlink(missing_ok=True)
         where = STORE if place == "store" else ["--store", "0", "--swap", str(folder / "swap")]
         self.command = [*MW, "run", "--quiet", "--timeout", str(seconds + 240), "--stats", str(self.stats_file), "--machine", machine, "--kernel",
-                        str(BUILD / KERNELS[kernel]), "--initrd", str(initrd), "--append", append, "--cpus", "2", "--memory", "256M", "--resident",
+                        str(BUILD / KERNELS[kernel]), "--initrd", str(initrd), "--append", append, "--cpus", "2", "--memory", MEMORY, "--resident",
                         RESIDENT, *where]
         self.out = ""
         self.code = self.stats = None

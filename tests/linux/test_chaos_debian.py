@@ -11,7 +11,7 @@ def test_disorder(mw, initramfs, debian_kernel, more_kernels, kernel, append):
     """Tasks of both kinds, on more memory than the guest may hold, disturbed in each way there is: sums are right, and nobody is left asleep. With
     this seed there is one of everything in so many rounds."""
     done = mw("run", "--kernel", {"arm64": debian_kernel, **more_kernels}[kernel], "--initrd", initramfs(chaos.init(13, "rounds=700"), chaos.files(kernel)),
-              "--append", append, "--cpus", 2, "--memory", "256M", "--resident", chaos.RESIDENT, *chaos.STORE, timeout=240)
+              "--append", append, "--cpus", 2, "--memory", chaos.MEMORY, "--resident", chaos.RESIDENT, *chaos.STORE, timeout=240)
     out = done.stdout.replace("\r", "")
     assert not chaos.faults(done.code, out, done.stats), out + done.stderr
     module, told = chaos.counters(out), done.stats["guests"][0]["async_faults"]
