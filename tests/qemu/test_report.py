@@ -3,12 +3,14 @@
 
 import json
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
-
-
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.fixture
@@ -126,3 +128,13 @@ def test_no_such_file(mw, run, tmp_path, guest_image):
     assert mw("report", tmp_path / "none", "-o", tmp_path / "page.html").code == 2
     done = mw("run", "--kernel", guest_image("hello"), "--memory", "64M", "--record", tmp_path / "no" / "folder")
     assert done.code == 2 and re.fullmatch(r"mw: record: cannot write [^\n]+\n", done.stderr), done.stderr
+
+
+def test_a_python_without_matplotlib(run, tmp_path):
+    """One that comes first in PATH may not be the one that `mw setup` installed it for."""
+    run()
+    bare = [sys.executable, "-S", "-B", ROOT / "tools" / "mw"]
+    done = subprocess.run([*bare, "report", tmp_path / "record", "-o", tmp_path / "page.html"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"mw: {sys.executable} has no matplotlib") and "/usr/bin/python3" in done.stderr
+    assert done.stderr.count("\n") == 1 and not (tmp_path / "page.html").exists()
