@@ -222,10 +222,6 @@ def say(text):
     print(f"chaos: {text}", file=sys.stderr, flush=True)
 
 
-def terminated(*_):
-    raise KeyboardInterrupt
-
-
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--parks", type=int, default=10_000_000, help="how many there shall be (10000000)")
@@ -233,7 +229,7 @@ def main():
     p.add_argument("--seed", type=int, default=int(time.time()) % 100_000_000, help="of the first guest; the next one has the next")
     p.add_argument("-o", dest="output", type=Path, default=BUILD / "chaos.json", help="where the JSON goes")
     args = p.parse_args()
-    signal.signal(signal.SIGTERM, terminated)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     total = Total(args.parks, args.seed)
     with tempfile.TemporaryDirectory(prefix="mw-chaos-") as name:
         seed = args.seed

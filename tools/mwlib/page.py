@@ -73,7 +73,7 @@ def plotting():
         os.environ.setdefault("MPLBACKEND", "svg")
         import matplotlib.pyplot as plt
     except ImportError:
-        raise Refusal(f"{sys.executable} has no matplotlib: mw setup installs it for Debian's own (/usr/bin/python3 tools/mw report ...)") from None
+        raise Refusal(f"{sys.executable} has no matplotlib: mw setup installs it for Debian's own, /usr/bin/python3") from None
     plt.rcParams.update({"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9, "axes.spines.top": False,
                          "axes.spines.right": False, "svg.hashsalt": "mw"})
     return plt
