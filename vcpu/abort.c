@@ -48,7 +48,9 @@ static uint32_t bucket(uint64_t ns)
  */
 static bool may_interrupt(struct vcpu *v, bool before)
 {
-    return !before && !v->vm->plain_waits && !(sysreg_read(spsr_el2) & SPSR_I) && vgic_pending(v);
+    bool plain = v->vm->plain_waits && !v->apf.page;
+
+    return !before && !plain && !(sysreg_read(spsr_el2) & SPSR_I) && vgic_pending(v);
 }
 
 /*

@@ -83,6 +83,23 @@ def test_not_for_others(linux, identity):
     assert stats["guests"][0]["async_faults"]["injected"] == 0
 
 
+BY_TURNS = """
+insmod /meanwhile.ko apf=APF || echo no module
+/work mem 12000 1000 turns=250 FILE
+"""
+
+
+@pytest.mark.parametrize("apf", ["Y", "N"])
+def test_plain_waits(linux, apf):
+    """For comparisons: no interrupt ends a wait of a guest that is not told of its pages, while one that is told waits as it always does."""
+    turned = "/sys/module/meanwhile/parameters/apf" if apf == "Y" else "/tmp/turned"
+    out, stats = linux(BY_TURNS.replace("APF", apf).replace("FILE", turned), "--plain-waits")
+    assert "no module" not in out and re.search(r"^work: mem turns 500 in [1-9]\d* us, 500 in [1-9]\d* us$", out, re.M), out
+    guest = stats["guests"][0]
+    assert (guest["async_faults"]["injected"] > 0) == (guest["interrupted_waits"] > 0) == (apf == "Y"), guest
+    assert guest["faults"]["waited"] > 500
+
+
 CHANGES = SLEPT + """
 # until twenty more tasks have slept for a page: a slow machine takes longer for it
 sleep_after() {

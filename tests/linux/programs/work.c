@@ -11,6 +11,8 @@
  *   work nap US TOUCHES               it sleeps for so long, again and again
  *   work serve PAGES REQUESTS RATE    answers so many requests a second, by eight threads: each looks at four pages
  *
+ * turns=N FILE (mem): N touches with 0 in FILE, twice as many with 1, twice as many with 0 and so on, and says how long those of each took.
+ *
  * for=MS: as long as that instead, or until SIGTERM, and says how much it did. latency (mem): says how long touches took. start=FILE: when all is prepared it makes FILE.TID, and begins when FILE
  * is there. seed=N: where it begins, instead of a number of its own.
  *
@@ -155,6 +157,31 @@ static void print_latency(const char *kind, uint32_t *us, uint64_t n)
     said += sprintf(said, "work: %s latency %u %u %u %u us\n", kind, us[n / 2], us[n * 9 / 10], us[n * 99 / 100], us[n * 999 / 1000]);
 }
 
+/* What takes turns: a host's speed changes from one second to the next, and is the same for both of them so. */
+static _Thread_local struct {
+    const char *file;
+    uint64_t touches, since, ns[2], done[2];
+    unsigned now;
+} turns;
+
+static void take_turns(uint64_t done)
+{
+    const uint64_t n = done / turns.touches;
+    if (done % turns.touches)
+        return;
+    if (done) {
+        turns.ns[turns.now] += now_ns() - turns.since;
+        turns.done[turns.now] += turns.touches;
+    }
+    turns.now = (n + 1) / 2 % 2;
+    FILE *f = fopen(turns.file, "w");
+    if (!f || fprintf(f, "%u\n", turns.now) < 0 || fclose(f) != 0) {
+        perror(turns.file);
+        exit(2);
+    }
+    turns.since = now_ns();
+}
+
 #define LATENCIES (1u << 16)
 static _Thread_local int with_latency;
 
@@ -171,6 +198,8 @@ static uint64_t mem(uint64_t touches, uint64_t writes)
     began = begin();
     then = us ? now_ns() : 0;
     for (; !over(&done, touches); done++) {
+        if (turns.touches && !warm)
+            take_turns(done);
         rnd = mix(rnd + 0x9e3779b97f4a7c15u);
         page = (page + step) % count;
         const unsigned w = (unsigned)(rnd >> 50) / 8 * 8 % WORDS;
@@ -190,6 +219,10 @@ static uint64_t mem(uint64_t touches, uint64_t writes)
     took = now_ms() - began;
     if (us && done)
         print_latency("mem", us, done < LATENCIES ? done : LATENCIES);
+    if (turns.touches) {
+        take_turns(done);
+        said += sprintf(said, "work: mem turns %lu in %lu us, %lu in %lu us\n", turns.done[0], turns.ns[0] / 1000, turns.done[1], turns.ns[1] / 1000);
+    }
     return done;
 }
 
@@ -371,7 +404,10 @@ static void *work(void *arg)
             with_latency = 1;
         else if (strncmp(t->argv[i], "seed=", 5) == 0)
             seed = strtoull(t->argv[i] + 5, NULL, 0);
-        else if (strncmp(t->argv[i], "start=", 6) == 0)
+        else if (strncmp(t->argv[i], "turns=", 6) == 0 && i + 1 < t->argc) {
+            turns.touches = strtoull(t->argv[i] + 6, NULL, 0);
+            turns.file = t->argv[++i];
+        } else if (strncmp(t->argv[i], "start=", 6) == 0)
             start_file = t->argv[i] + 6;
         else if (i <= 3)
             n[i - 1] = strtoull(t->argv[i], NULL, 0);
@@ -417,7 +453,7 @@ int main(int argc, char **argv)
         first = i + 1;
         if (!is_task(&tasks[count_of_tasks]) || ++count_of_tasks == MAX_TASKS)
             return fprintf(stderr, "work: mem PAGES TOUCHES [WRITES], fetch PAGES TOUCHES, pipe PAGES TOUCHES, read PAGES TOUCHES, "
-                                   "nap US TOUCHES, serve PAGES REQUESTS RATE, cpu ROUNDS; for=MS start=FILE seed=N warm=N latency; + TASK...\n"), 2;
+                                   "nap US TOUCHES, serve PAGES REQUESTS RATE, cpu ROUNDS; for=MS start=FILE seed=N warm=N turns=N FILE latency; + TASK...\n"), 2;
     }
     signal(SIGTERM, end);
     pthread_barrier_init(&prepared, NULL, count_of_tasks);
