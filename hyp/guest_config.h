@@ -53,8 +53,7 @@ struct machine_config {
     uint64_t store;       /* bytes of RAM for compressed pages; STORE_DEFAULT: what the guests' limits suggest */
     uint32_t pause_after; /* seconds that a guest may wait for room; 0: for ever */
     bool no_read_ahead;
-    bool
-        plain_waits; /* no interrupt of its guest's ends a vCPU's wait for a page, but where APF is on: for comparisons */
+    bool plain_waits; /* without APF on, no interrupt of its guest's ends a vCPU's wait for a page: for comparisons */
     char refused[96]; /* what in its node was not understood, the default standing in for it; "": nothing */
 };
 

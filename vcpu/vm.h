@@ -98,7 +98,7 @@ struct vm {
     _Atomic uint32_t gone;      /* vCPUs that have left it for good */
     bool no_reboot;             /* a reset ends it */
     _Atomic uint32_t apf_vcpus; /* that have registered a page for asynchronous page faults */
-    bool plain_waits;     /* no interrupt of the guest's ends a wait for a page, but where APF is on: for comparisons */
+    bool plain_waits;           /* without APF on no interrupt of the guest's ends a wait for a page: to compare */
     bool first_helper;    /* helper 0 alone serves it: pages of it come from a disk, or it has a residency limit */
     struct paging paging; /* of a guest with such a limit */
     struct vm_range layout[VM_LAYOUT_MAX];

@@ -100,7 +100,7 @@ def add_guest_options(p):
     p.add_argument("--no-read-ahead", action="store_true", default=None, help="guests with --resident get no page before they ask for it")
     p.add_argument("--identity", metavar="WHO", help=f"what the guest takes the hypervisor for: {', '.join(options.IDENTITIES)} (meanwhile)")
     p.add_argument("--plain-waits", action="store_true", default=None, help="a vCPU that waits for a page takes no interrupt of its guest's"
-                   " meanwhile, but with asynchronous page faults: to compare with")
+                   " meanwhile, unless it has asynchronous page faults on: to compare with")
     p.add_argument("--no-reboot", action="store_true", default=None, help="a reset ends the guest, which is exit code 3")
     p.add_argument("--quiet", action="store_true", default=None, help="no '[mw] ' lines and no report at power-off")
 
