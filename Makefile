@@ -252,7 +252,7 @@ bench: setup
 	@$(PYTHON) tests/bench/run $(ARGS)
 
 bench-apf: setup
-	$(AGAIN) image modules programs
+	$(AGAIN) image $(BUILD)/module/arm64/meanwhile.ko $(BUILD)/programs/work
 	@$(PYTHON) tests/bench/apf $(ARGS)
 
 check: setup
