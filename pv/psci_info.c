@@ -10,13 +10,13 @@ static NOINLINE uint64_t void_registrations(struct vcpu *v)
 }
 
 /*
- * Linux calls this when it boots, and then only: a crash kernel, too, which does not tell the vCPUs of the one before. What
- * that one had registered is void.
+ * A kernel calls this when it boots, with interrupts masked: a crash kernel, too, which does not tell the vCPUs of the one before. What
+ * that one had registered is void. A kernel that runs may ask as well, as Linux does for who reads its debugfs, and loses nothing.
  */
 uint64_t psci_version(struct vcpu *v, struct frame *f, uint64_t a1, uint64_t a2, uint64_t a3)
 {
     (void)f, (void)a1, (void)a2, (void)a3;
-    if (UNLIKELY(atomic_load_explicit(&v->vm->apf_vcpus, memory_order_relaxed)))
+    if (UNLIKELY(atomic_load_explicit(&v->vm->apf_vcpus, memory_order_relaxed)) && sysreg_read(spsr_el2) & SPSR_I)
         return void_registrations(v);
     return PSCI_VERSION_1_1;
 }

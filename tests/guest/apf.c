@@ -416,6 +416,10 @@ static void others(void)
     check(enable(MW_APF_FLAG_EL1) == 0, "on", "an error");
     for (unsigned life = 0; life < 2; life++) {
         forget();
+    check(enable(MW_APF_FLAG_EL1) == DENIED, "a kernel that runs, and asks, loses nothing", "0");
+    irq_disable();
+    (void)call(PSCI_VERSION, 0, 0);
+    irq_enable();
         irq_enable();
         while (!touch())
             ;

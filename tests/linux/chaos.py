@@ -211,7 +211,7 @@ class Total:
         yield (f"{f['parks']:,} parks in {f['seconds'] / 60:.1f} min, {f['parks_per_second']:,.0f}/s: {f['kernel_percent']} % of the kernel's accesses,"
                f" {f['fetches_percent']} % fetches, {f['aarch32_parks']:,} of AArch32")
         yield (f"{len(self.rounds)} guests; {c.get('reloads', 0)} times the module loaded anew, {c.get('hotplugs', 0)} times CPU 1,"
-               f" {c.get('switches', 0)} times off and on")
+               f" {c.get('switches', 0)} times off and on, {c.get('asked', 0)} times PSCI was asked")
         done = [pairs for r in self.rounds for pairs in r["did"].values()]
         yield ", ".join(f"{sum(d.get(what, 0) for d in done):,} {what}" for what in WHAT)
         yield from self.wrong

@@ -4,9 +4,9 @@
  *
  *   disturb [seed=N] [for=MS] [module=FILE]
  *
- * Turns the module's faults off and on, CPU 1, and the module, until SIGTERM. Says every two seconds what the module's counters have come
+ * Turns the module's faults off and on, CPU 1, and the module, and has the kernel ask for PSCI's version, until SIGTERM. Says every two seconds what the module's counters have come
  * to, over all of its lives. Each disturbance wakes all who sleep, so a wake-up that was lost would not be seen: after a few of them there is
- * time to see it. The first three are one of each kind.
+ * time to see it. The first four are one of each kind.
  *
  *   disturb asleep
  *
@@ -27,7 +27,7 @@ static const char *const counter[] = {"parked_user", "parked_kernel", "parked_co
                                       "waited_atomic", "events",      "interrupts",    "errors", "woken_all"};
 #define COUNTERS (sizeof(counter) / sizeof(counter[0]))
 static uint64_t before[COUNTERS], current[COUNTERS];
-static uint32_t reloads, hotplugs, switches;
+static uint32_t reloads, hotplugs, switches, asked;
 
 static void read_counters(void)
 {
@@ -54,7 +54,8 @@ static void show_counters(bool now)
     read_counters();
     for (unsigned i = 0; i < COUNTERS; i++)
         n += snprintf(line + n, sizeof(line) - (size_t)n, " %s=%" PRIu64, counter[i], before[i] + current[i]);
-    say("counters%s reloads=%u hotplugs=%u switches=%u", line, reloads, hotplugs, switches);
+    say("counters%s reloads=%u hotplugs=%u switches=%u asked=%u", line, reloads, hotplugs, switches,
+        asked);
 }
 
 /* ---- who was forgotten: sleeps for a page, and never runs again */
@@ -142,7 +143,18 @@ static int put(const char *path, const char *text)
     return failed;
 }
 
+static int get(const char *path)
+{
+    char text[512];
+    const int fd = open(path, O_RDONLY);
+    const int failed = fd < 0 || read(fd, text, sizeof(text)) <= 0;
+    if (fd >= 0)
+        close(fd);
+    return failed;
+}
+
 #define APF "/sys/module/meanwhile/parameters/apf"
+#define PSCI "/sys/kernel/debug/psci"
 #define CPU1 "/sys/devices/system/cpu/cpu1/online"
 
 /* Half of the time with nothing under way, so that the counters miss nothing; else with tasks asleep. */
@@ -174,6 +186,10 @@ static void one_of(uint32_t what, uint32_t off, const char *module)
         MUST(!put(CPU1, "1"), "CPU on");
         hotplugs++;
         break;
+    case 2: /* which a kernel does when it starts, and one that runs for who reads this */
+        MUST(!get(PSCI), "psci");
+        asked++;
+        break;
     default:
         MUST(!put(APF, "N"), "apf=N");
         sleep_ms(off);
@@ -193,14 +209,14 @@ static void disturb(const char *module, uint64_t limit)
 {
     const uint64_t until = now_ms() + limit;
     signal(SIGTERM, on_end);
-    for (uint32_t n = 0, burst = 3; !ending && (!limit || now_ms() < until); n++, burst--) {
+    for (uint32_t n = 0, burst = 4; !ending && (!limit || now_ms() < until); n++, burst--) {
         if (!burst) {
             burst = 1 + below(5);
             if (anyone_forgotten(CALM_MS))
                 wrong("asleep", n);
         }
         sleep_ms(20 + below(400));
-        one_of(n < 3 ? n : below(8) ? 1 + below(2) : 0, 2 + below(60), module);
+        one_of(n < 4 ? n : below(8) ? 1 + below(3) : 0, 2 + below(60), module);
         show_counters(false);
     }
     show_counters(true);
