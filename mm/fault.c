@@ -219,7 +219,7 @@ static bool step(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint3
         *queued = *queued || port->helper;
         if (enqueue(s, port, &e, at, write))
             return false;
-        *result = S2_BUSY;
+        *result = S2_FULL;
         return true;
     case DESC_IN_FLIGHT:
         *result = S2_WAIT;
@@ -305,6 +305,21 @@ bool s2_wait_signal(struct s2 *s, ipa_t at)
     struct s2_ticket t;
 
     return s2_wait_ticket(s, at, &t);
+}
+
+bool s2_full_signal(struct s2_port *port)
+{
+    struct s2_request *r = &requests[port->first_request];
+
+    for (uint32_t i = 0; i < PORT_REQUESTS; i++)
+        atomic_fetch_or_explicit(&r[i].waiters, BIT(this_core()->id), memory_order_acq_rel);
+    /* Our name on the lists before the look: pairs with the barrier in wake(). */
+    dmb_ish();
+    for (uint32_t i = 0; i < PORT_REQUESTS; i++) {
+        if (!atomic_load_explicit(&r[i].busy, memory_order_acquire))
+            return false;
+    }
+    return true;
 }
 
 bool s2_ticket_ended(const struct s2_ticket *t)

@@ -10,7 +10,8 @@
 enum s2_fault_result {
     S2_RESUME,    /* the guest may try again: the page is there now, or was already */
     S2_WAIT,      /* somebody is at it: try again after a while, or sleep as s2_wait_signal() says */
-    S2_BUSY,      /* the descriptor is being replaced, or no request is free: try again, do not sleep */
+    S2_BUSY,      /* the descriptor is being replaced: try again, do not sleep */
+    S2_FULL,      /* no request is free: try again after a while, or sleep as s2_full_signal() says */
     S2_MMIO,      /* `*mmio` is the kind of device */
     S2_NOWHERE,   /* external abort */
     S2_ERROR,     /* the same: there is a page, but its content cannot be read */
@@ -19,7 +20,7 @@ enum s2_fault_result {
 
 /*
  * Own core of the vCPU whose port it is. `write`: the access needs write permission. Called again for the same fault
- * after S2_WAIT or S2_BUSY; `*queued` is set when the fault needed more than a ready frame.
+ * after S2_WAIT, S2_BUSY or S2_FULL; `*queued` is set when the fault needed more than a ready frame.
  */
 enum s2_fault_result s2_fault(struct s2 *s, struct s2_port *port, ipa_t at, bool write, uint32_t *mmio, bool *queued);
 
@@ -29,6 +30,9 @@ enum s2_fault_result s2_fault(struct s2 *s, struct s2_port *port, ipa_t at, bool
  * again and again costs nobody a signal.
  */
 WARN_UNUSED bool s2_wait_signal(struct s2 *s, ipa_t at);
+
+/* The same after S2_FULL: it will be signalled when one of the port's requests is over. False: one is free. */
+WARN_UNUSED bool s2_full_signal(struct s2_port *port);
 
 /*
  * Own core: the page will be touched soon. If it has content somewhere, it begins to come. False: it would have to wait, for as

@@ -54,7 +54,10 @@ static void wake(struct populator *p, struct s2_request *r)
 {
     uint64_t waiters;
 
-    /* The descriptor before the look at who waits: pairs with those in s2_wait_ticket() and s2_ticket_ended(). */
+    /*
+     * The descriptor, and whether the request is free, before the look at who waits: pairs with those in s2_wait_ticket(),
+     * s2_ticket_ended() and s2_full_signal().
+     */
     dmb_ish();
     waiters = atomic_exchange_explicit(&r->waiters, 0, memory_order_acq_rel);
     waiters &= ~BIT(this_core()->id); /* whoever fills its own page is awake */
@@ -148,12 +151,15 @@ static uint64_t old_of(const struct s2_request *r, uint32_t i)
     return r->old == 0 ? 0 : desc_absent(desc_small(r->old), desc_large(r->old) + i);
 }
 
-/* The request is over: nobody touches it after this but who asks for something new. */
+/*
+ * The request is over: nobody touches it after this but who asks for something new. Whoever waits for that by then is signalled
+ * once too often, and looks again.
+ */
 static void let_go(struct populator *p, struct s2_request *r)
 {
     atomic_store_explicit(&r->round, atomic_load_explicit(&r->round, memory_order_relaxed) + 1, memory_order_release);
-    wake(p, r);
     atomic_store_explicit(&r->busy, false, memory_order_release);
+    wake(p, r);
 }
 
 /* The frame of a page that stands alone, and does not come after all. */

@@ -14,12 +14,7 @@
 #define LOOKS 16     /* between two YIELDs: an emulator takes its lock for each */
 #define ROOM_MS 100u /* between two looks at how long a guest has waited for room */
 
-/*
- * Its guest has used up its frames, and its cold pages have nowhere to go. Nothing is lost, and others go on; but one that has
- * waited for as long as was configured is paused, and said to be. The time counts from when a request last found room, for
- * interrupts of the guest's own may end each single wait; and anew when it was paused.
- */
-static NOINLINE void wait_for_room(struct vcpu *v, uint64_t since)
+static NOINLINE void starving(struct vcpu *v, uint64_t since)
 {
     struct vm *vm = v->vm;
     uint64_t now = counter_ticks().v;
@@ -34,12 +29,33 @@ static NOINLINE void wait_for_room(struct vcpu *v, uint64_t since)
              vm->stats->paging.limit >> (20 - PAGE_SHIFT));
 }
 
+/*
+ * A guest may have used up its frames, and its cold pages have nowhere to go. Nothing is lost, and others go on; but one that has
+ * waited for as long as was configured is paused, and said to be. The time counts from when a request last found room, for
+ * interrupts of the guest's own may end each single wait; and anew when it was paused.
+ */
+void abort_starving(struct vcpu *v)
+{
+    const struct paging *g = v->vm->s2.paging;
+    uint64_t since = g ? atomic_load_explicit(&g->starving, memory_order_relaxed) : 0;
+
+    if (UNLIKELY(since))
+        starving(v, since);
+}
+
 static uint32_t bucket(uint64_t ns)
 {
     uint32_t n = ns ? 63 - (uint32_t)__builtin_clzll(ns) : 0;
 
     return n < REPORT_WAITS ? n : REPORT_WAITS - 1;
 }
+
+/* What may end a wait before the page is there. */
+enum patience {
+    WAIT_OUT,    /* nothing but the guest's end */
+    WAIT_CALL,   /* an interrupt for the guest: it called, since it has looked, and its call is over either way */
+    WAIT_ACCESS, /* the same, once: it is at the instruction that faulted, and will do it again */
+};
 
 /*
  * The guest could take an interrupt right where it faulted, and there is one. The architecture does not order the two: so
@@ -76,12 +92,10 @@ static void account(struct vcpu *v, uint64_t ns)
     stolen_time_add(v, ns);
 }
 
-/* What may end a wait before the page is there. */
-enum patience {
-    WAIT_OUT,    /* nothing but the guest's end */
-    WAIT_CALL,   /* an interrupt for the guest: it called, since it has looked, and its call is over either way */
-    WAIT_ACCESS, /* the same, once: it is at the instruction that faulted, and will do it again */
-};
+static bool is_under_way(enum s2_fault_result result)
+{
+    return result == S2_WAIT || result == S2_BUSY || result == S2_FULL;
+}
 
 /*
  * The vCPU has to wait for a page. Its core takes physical interrupts meanwhile, for they may be for others, and leaves
@@ -98,12 +112,15 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
     bool before = v->interrupted && v->interrupted == sysreg_read(elr_el2) && vgic_pending(v);
 
     v->interrupted = 0;
-    for (uint32_t looks = patience == WAIT_CALL ? SPINS : 0; result == S2_WAIT || result == S2_BUSY; looks++) {
+    for (uint32_t looks = patience == WAIT_CALL ? SPINS : 0; is_under_way(result); looks++) {
         if (atomic_load_explicit(&v->vm->ending, memory_order_relaxed))
             break;
-        if (patience != WAIT_OUT && result == S2_WAIT && looks >= SPINS) {
-            if (v->apf.page && patience == WAIT_ACCESS && looks == SPINS && apf_inject(v, f))
+        if (patience != WAIT_OUT && result != S2_BUSY && looks >= SPINS) {
+            if (v->apf.page && patience == WAIT_ACCESS && looks == SPINS && result == S2_WAIT && apf_inject(v, f)) {
+                c->in_fault = false;
+                abort_starving(v); /* if it is before the helper says so: nobody is signalled who does not wait yet */
                 break;
+            }
             if (may_interrupt(v, before)) {
                 if (patience == WAIT_ACCESS)
                     v->interrupted = sysreg_read(elr_el2);
@@ -115,14 +132,11 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
         if (looks < SPINS || result == S2_BUSY) {
             if (looks % LOOKS == 0)
                 cpu_relax();
-        } else if (s2_wait_signal(s, f->ipa)) {
-            uint64_t since = s->paging ? atomic_load_explicit(&s->paging->starving, memory_order_relaxed) : 0;
-
+        } else if (result == S2_FULL ? s2_full_signal(&v->port) : s2_wait_signal(s, f->ipa)) {
             if (!slept)
                 from = counter_ticks(); /* no earlier: for a look at the time an emulator takes its lock */
             c->in_fault = false; /* whose interrupt it is, or what is said of a guest, is not the fault's business */
-            if (since)
-                wait_for_room(v, since);
+            abort_starving(v);
             sleep(v);
             c->in_fault = true;
             slept = true;
@@ -144,7 +158,7 @@ static ALWAYS_INLINE enum s2_fault_result resolve(struct vcpu *v, const struct s
 
     c->in_fault = true;
     result = s2_fault(&v->vm->s2, &v->port, f->ipa, f->write, mmio, &queued);
-    if (result == S2_WAIT || result == S2_BUSY)
+    if (is_under_way(result))
         result = wait(v, f, result, patience, mmio);
     c->in_fault = false;
     v->stats->shared_locks = c->locks_in_fault;

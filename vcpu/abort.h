@@ -18,3 +18,9 @@ WARN_UNUSED bool abort_populate(struct vcpu *v, ipa_t at, bool write);
  * False: it cannot be read.
  */
 bool abort_wait(struct vcpu *v, ipa_t at);
+
+/*
+ * Own core, before it waits for a page or lets its guest wait: looks after a while, and again, whether the guest has waited for
+ * room as long as it may. Then it is paused, and a line says so.
+ */
+void abort_starving(struct vcpu *v);

@@ -193,6 +193,8 @@ void apf_collect(struct vcpu *v)
     publish(v, before);
     for (; told; told &= told - 1)
         atomic_store_explicit(&a->fault[__builtin_ctzll(told)].token, 0, memory_order_release);
+    if (a->outstanding)
+        abort_starving(v); /* all of its tasks may sleep for such pages, and none of its vCPUs wait */
 }
 
 bool apf_disable(struct vcpu *v)

@@ -40,3 +40,30 @@ def test_told_and_answered(mw, image, drive, machine, cpus, delay):
     assert asynchronous["ready"] + asynchronous["waits"] <= asynchronous["injected"]
     assert min(asynchronous[f"refused_{why}"] for why in ("masked", "kernel", "no_room")) >= 3
     assert done.stats["shared_locks_on_fault_path"] == 0
+
+
+@pytest.fixture
+def hoard(mw, guest_image):
+    """hoard(touches) -> the result of a guest that has so many pages on their way, when it was paused."""
+
+    def run(touches):
+        done = mw("run", "--kernel", guest_image("hoard"), "--memory", "64M", "--resident", "8M", "--store", 0, "--pause-after", 1,
+                  "--append", f"touches={touches}", until=[": paused: "])
+        assert "FAIL" not in done.stdout and done.stdout.count(": paused: its 8 MiB are full") == 1, done.stdout + done.stderr
+        return done
+
+    return run
+
+
+def test_asleep_for_want_of_room(hoard):
+    """It waits for none of its pages, so nobody waits in its name; it is paused all the same, and a line says why."""
+    done = hoard(20)
+    assert "hoard: 20 on their way, and asleep" in done.stdout
+    assert done.stats["guests"][0]["paging"]["starved"] >= 20
+
+
+def test_more_than_may_be_on_their_way(hoard):
+    """The 73rd waits until one of the others is over, which is never; asleep, so that the machine hears who pauses it."""
+    done = hoard(1000)
+    assert "hoard: 72 on their way" in done.stdout and "73" not in done.stdout and "asleep" not in done.stdout
+    assert done.stats["guests"][0]["paging"]["starved"] >= 72

@@ -35,7 +35,7 @@ static union {
     uint8_t bytes[PAGE_SIZE];
 } shared[2];
 static uint64_t spsr, sctlr, vmcr, told;
-static uint32_t called, kicks, rounds[PAGES], pins, unpins;
+static uint32_t called, looked, kicks, rounds[PAGES], pins, unpins;
 static bool comes_now, unpopulated, absent_once;
 static uint64_t unreadable;
 
@@ -92,6 +92,12 @@ bool abort_populate(struct vcpu *v, ipa_t at, bool write)
     return !unpopulated;
 }
 
+void abort_starving(struct vcpu *v)
+{
+    assert_ptr_equal(v, &cpu[0]);
+    looked++;
+}
+
 enum guestmem_result guestmem_pin(struct s2 *s, ipa_t page, void **out)
 {
     (void)s;
@@ -132,7 +138,7 @@ static int setup(void **state)
     spsr = unreadable = told = 0;
     sctlr = SCTLR_M;
     vmcr = field_put(ICH_VMCR_VPMR, 0xf0);
-    called = kicks = pins = unpins = 0;
+    called = looked = kicks = pins = unpins = 0;
     comes_now = unpopulated = absent_once = false;
     return 0;
 }
@@ -276,8 +282,10 @@ static void taken_back(void **state)
     end(3);
     apf_collect(&cpu[0]);
     assert_int_equal(shared[0].page.producer | called, 0); /* nobody is told of it, and its place is free */
-    assert_int_equal(cpu[0].apf.outstanding | cpu[0].apf.held, 0);
+    assert_int_equal(cpu[0].apf.outstanding | cpu[0].apf.held | looked, 0);
     assert_true(fault(4, USER));
+    apf_collect(&cpu[0]); /* a signal, and it has not ended: it may wait for room */
+    assert_int_equal(looked, 1);
     end(4);
     apf_collect(&cpu[0]);
     assert_false(apf_take_back(&vm, told, &page)); /* told */

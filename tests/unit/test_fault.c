@@ -639,6 +639,7 @@ static void hints(void **state)
 static void no_request(void **state)
 {
     const uint8_t *bytes = image_make(MIB(2), 0);
+    uint32_t signals;
 
     (void)state;
     make(1, 1, false);
@@ -648,10 +649,16 @@ static void no_request(void **state)
     for (uint64_t i = 1; i <= PORT_REQUESTS; i++)
         assert_int_equal(fault(0, RAM + i * PAGE_SIZE, false), S2_WAIT);
     for (int i = 0; i < 3; i++) {
-        assert_int_equal(fault(0, RAM + 0x100000, false), S2_BUSY);
+        assert_int_equal(fault(0, RAM + 0x100000, false), S2_FULL);
+        core_enter(0);
+        assert_true(s2_full_signal(&world.port[0]));
         assert_true(atomic_load(&cores[0].epoch) == 0);
     }
-    assert_true(world_step(0));
+    signals = sgi_count(0);
+    assert_true(world_step(0)); /* one of them: its core gets the signal that it asked for */
+    assert_int_equal(sgi_count(0), signals + 1);
+    core_enter(0);
+    assert_false(s2_full_signal(&world.port[0]));
     assert_int_equal(fault(0, RAM + 0x100000, false), S2_WAIT);
     world_settle();
     assert_int_equal(fault(0, RAM + 0x100000, false), S2_RESUME);
@@ -681,6 +688,26 @@ static void done_before_joined(void **state)
     assert_int_equal(fault(1, RAM, false), S2_RESUME);
     assert_true(happened);
     assert_int_equal(sgi_count(9), 1);
+    image_drop();
+}
+
+/* The same where it is a request that we wait for: one is over, and another that is not will not tell us of it. */
+static void free_before_asked(void **state)
+{
+    const uint8_t *bytes = image_make(MIB(2), 0);
+
+    (void)state;
+    make(10, 1, false);
+    add_image(bytes, MIB(2), RAM);
+    assert_int_equal(fault(9, RAM, false), S2_WAIT);
+    assert_true(world_step(0));
+    for (uint64_t i = 1; i <= PORT_REQUESTS; i++)
+        assert_int_equal(fault(9, RAM + i * PAGE_SIZE, false), S2_WAIT);
+    happened = false;
+    core_enter(9);
+    before_write(&requests[9 * PORT_REQUESTS].waiters, helper_works);
+    assert_false(s2_full_signal(&world.port[9]));
+    assert_true(happened);
     image_drop();
 }
 
@@ -876,13 +903,33 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(locate),       TEST(no_ram),           TEST(device_page),          TEST(busy),
-        TEST(fast_block),   TEST(low_pool_wakes),   TEST(queued_zero),          TEST(page_by_page),
-        TEST(scarce),       TEST(lost_race),        TEST(clean_then_dirty),     TEST(ragged_image),
-        TEST(joined),       TEST(join_the_sweep),   TEST(joined_a_former_life), TEST(tickets),
-        TEST(hints),        TEST(no_request),       TEST(done_before_joined),   TEST(joined_before_dirty),
-        TEST(asked_by_two), TEST(inline_zero),      TEST(inline_by_page),       TEST(inline_image),
-        TEST(no_memory),    TEST(no_memory_inline),
+        TEST(locate),
+        TEST(no_ram),
+        TEST(device_page),
+        TEST(busy),
+        TEST(fast_block),
+        TEST(low_pool_wakes),
+        TEST(queued_zero),
+        TEST(page_by_page),
+        TEST(scarce),
+        TEST(lost_race),
+        TEST(clean_then_dirty),
+        TEST(ragged_image),
+        TEST(joined),
+        TEST(join_the_sweep),
+        TEST(joined_a_former_life),
+        TEST(tickets),
+        TEST(hints),
+        TEST(no_request),
+        TEST(done_before_joined),
+        TEST(free_before_asked),
+        TEST(joined_before_dirty),
+        TEST(asked_by_two),
+        TEST(inline_zero),
+        TEST(inline_by_page),
+        TEST(inline_image),
+        TEST(no_memory),
+        TEST(no_memory_inline),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

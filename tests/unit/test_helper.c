@@ -277,7 +277,7 @@ static void touch(uint64_t at)
     enum s2_fault_result r;
 
     while ((r = fault(0, at)) != S2_RESUME) {
-        CHECK(r == S2_WAIT || r == S2_BUSY);
+        CHECK(r == S2_WAIT || r == S2_BUSY || r == S2_FULL);
         if (r == S2_WAIT) {
             core_wait();
             sgi_take(0);

@@ -88,7 +88,7 @@ static bool access(uint32_t vcpu, uint64_t offset, bool write)
         return false;
     begins(offset, write);
     result = world_fault(vcpu, RAM + offset, write, &queued);
-    if (result == S2_WAIT || result == S2_BUSY) {
+    if (result == S2_WAIT || result == S2_BUSY || result == S2_FULL) {
         CHECK(queued);
         waits++;
         return false;

@@ -83,7 +83,7 @@ static void touch(uint32_t vcpu, uint64_t n, bool write)
     if (!may_ask(vcpu))
         return;
     result = world_fault(vcpu, RAM + n * PAGE_SIZE, write, &queued);
-    if (result == S2_WAIT || result == S2_BUSY) {
+    if (result == S2_WAIT || result == S2_BUSY || result == S2_FULL) {
         waits++;
         return;
     }

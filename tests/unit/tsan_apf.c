@@ -191,6 +191,11 @@ uint64_t gich_vmcr_read(void)
     return 0;
 }
 
+void abort_starving(struct vcpu *v)
+{
+    (void)v;
+}
+
 bool abort_populate(struct vcpu *v, ipa_t at, bool write)
 {
     (void)v, (void)at;

@@ -60,6 +60,7 @@ static void populate(uint32_t me, uint64_t at, bool write)
         sgi_take(me);
         break;
     case S2_BUSY:
+    case S2_FULL:
         atomic_fetch_add_explicit(&busies, 1, memory_order_relaxed);
         cpu_relax();
         break;

@@ -77,6 +77,7 @@ static void access(uint32_t me, uint64_t page, bool write)
             sgi_take(me);
             break;
         case S2_BUSY:
+        case S2_FULL:
             atomic_fetch_add_explicit(&busies, 1, memory_order_relaxed);
             cpu_relax();
             break;
