@@ -25,6 +25,7 @@ uint64_t psci_system_suspend(struct vcpu *v, struct frame *f, uint64_t entry, ui
         return (uint64_t)PSCI_INVALID_ADDRESS;
     if (!others_off(v))
         return (uint64_t)PSCI_DENIED;
+    apf_clear(v); /* not after it: a page that comes would wake the system for one who does not hear of it */
     vcpu_suspend(v, true);
     vcpu_power_resume(v, entry, context);
     return PSCI_SUCCESS;

@@ -60,13 +60,14 @@ enum patience {
 /*
  * The guest could take an interrupt right where it faulted, and there is one. The architecture does not order the two: so
  * it may go, and come back for its page later. If it comes back with that interrupt still there, it has not taken it (its
- * interrupt controller may think otherwise of priorities than we do), and is not let go for it again.
+ * interrupt controller may think otherwise of priorities than we do), and is not let go for it again. Who calls may have its
+ * interrupts masked, as for a WFI: it was told where it had not.
  */
-static bool may_interrupt(struct vcpu *v, bool before)
+static bool may_interrupt(struct vcpu *v, enum patience patience, bool before)
 {
     bool plain = v->vm->plain_waits && !v->apf.page;
 
-    return !before && !plain && !(sysreg_read(spsr_el2) & SPSR_I) && vgic_pending(v);
+    return !before && !plain && (patience == WAIT_CALL || !(sysreg_read(spsr_el2) & SPSR_I)) && vgic_pending(v);
 }
 
 /*
@@ -121,7 +122,7 @@ static NOINLINE enum s2_fault_result wait(struct vcpu *v, const struct s2_fault 
                 abort_starving(v); /* if it is before the helper says so: nobody is signalled who does not wait yet */
                 break;
             }
-            if (may_interrupt(v, before)) {
+            if (may_interrupt(v, patience, before)) {
                 if (patience == WAIT_ACCESS)
                     v->interrupted = sysreg_read(elr_el2);
                 v->stats->faults_interrupted++;

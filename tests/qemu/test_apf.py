@@ -17,8 +17,8 @@ ALWAYS = ["PSCI has PSCI_FEATURES", "it has SMCCC_VERSION", "SMCCC has the vendo
           "not with interrupts masked", "nor with the priority mask closed", "then not at EL1", "WAIT brings the page",
           "who always waits is told seldom", "who goes on for once", "is told of each again",
           "no more than the ring has room for", "one interrupt until the ring is read", "a ring that was tampered with: waits",
-          "the rest is told at once", "and nothing after it", "a kernel that runs, and asks, loses nothing",
-          "a kernel that starts finds nothing registered",
+          "the rest is told at once", "and nothing after it", "a masked interrupt ends WAIT",
+          "a kernel that runs, and asks, loses nothing", "a kernel that starts finds nothing registered",
           "nor does one whose MMU is off", "what was hinted at is there"]  # yapf: disable
 
 

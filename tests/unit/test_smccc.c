@@ -186,7 +186,7 @@ void give_back_end(struct give_back *g)
 /* ---- asynchronous page faults */
 
 static struct {
-    unsigned on, off, dropped, waits, hints;
+    unsigned on, off, dropped, cleared, waits, hints;
     uint64_t at, flags, page, waits_for;
     bool is_token;
     enum apf_result answer;
@@ -209,6 +209,13 @@ bool apf_disable(struct vcpu *v)
     v->apf.page = NULL;
     apf.off++;
     return on;
+}
+
+void apf_clear(struct vcpu *v)
+{
+    (void)v;
+    assert_int_equal(seen.suspend, apf.cleared); /* not while it sleeps, nor behind it */
+    apf.cleared++;
 }
 
 void apf_drop_all(struct vcpu *v)
@@ -473,7 +480,7 @@ static void system_suspend(void **state)
         atomic_store(&cpu[3].power, power);
         assert_int_equal(call(0xc400000e, RAM_BASE, 5, 0), MINUS(3));
     }
-    assert_int_equal(seen.suspend + seen.resume, 0);
+    assert_int_equal(seen.suspend + seen.resume + apf.cleared, 0);
     atomic_store(&cpu[3].power, VCPU_OFF);
     call(0xc400000e, RAM_BASE + 0x100, 0x123456789abcdef0, 0);
     assert_int_equal(seen.resume, 1);
@@ -482,6 +489,7 @@ static void system_suspend(void **state)
     assert_int_equal(seen.context, 0x123456789abcdef0);
     call(0x8400000e, 0xffffffff00000000 + RAM_BASE, 0x123456789abcdef0, 0);
     assert_int_equal(seen.resume, 2);
+    assert_int_equal(apf.cleared, 2);
     assert_int_equal(seen.entry, RAM_BASE);
     assert_int_equal(seen.context, 0x9abcdef0);
 }
