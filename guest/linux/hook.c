@@ -2,7 +2,7 @@
 /*
  * The kernel has a table of handlers for aborts, by fault status, and no way to change it: fault_info in arch/arm64/mm/fault.c.
  * It is not to be found by name either (KALLSYMS_ALL=n), but do_mem_abort() is, and takes its address. So we read those
- * instructions, see whether what they point to is that table, and write one pointer of it through a mapping of our own, for its
+ * instructions, see whether what they point to is that table, and write two pointers of it through a mapping of our own, for its
  * pages are read-only.
  *
  * Of the ways that work on kernels that nobody has prepared this is the one that no other fault notices: ftrace would take each
@@ -29,9 +29,9 @@ struct entry {
 	const char *name;
 };
 
-static struct entry *alias;	/* of the entry we change, writable */
+static struct entry *alias;	/* of the table, writable where it is mapped: from the first entry we change */
 static void *mapping;
-static mw_abort_fn *before;
+static mw_abort_fn *before[TABLE_ENTRIES];
 
 void *mw_lookup(const char *function)
 {
@@ -103,7 +103,13 @@ static struct entry *find_table(void)
 	return NULL;
 }
 
-int mw_hook(unsigned int status, mw_abort_fn *fn)
+static void put(unsigned int status, mw_abort_fn *fn)
+{
+	before[status] = READ_ONCE(alias[status].fn);
+	smp_store_release(&alias[status].fn, fn);
+}
+
+int mw_hook(unsigned int first, mw_abort_fn *fn, unsigned int second, mw_abort_fn *other)
 {
 	struct entry *table = find_table();
 	struct page *pages[2];
@@ -113,30 +119,36 @@ int mw_hook(unsigned int status, mw_abort_fn *fn)
 		pr_err("meanwhile: this kernel's table of abort handlers is not to be found\n");
 		return -ENOENT;
 	}
-	at = (unsigned long)&table[status];
+	at = (unsigned long)&table[first];
 	phys = at - kimage_voffset;
 	pages[0] = pfn_to_page(PHYS_PFN(phys));
-	pages[1] = pfn_to_page(PHYS_PFN(phys) + 1); /* it may lie across two */
+	pages[1] = pfn_to_page(PHYS_PFN(phys) + 1); /* they may lie across two: the whole table is smaller than one */
 	mapping = vmap(pages, 2, VM_MAP, PAGE_KERNEL);
 	if (!mapping)
 		return -ENOMEM;
 	alias = mapping + offset_in_page(phys);
-	before = READ_ONCE(alias->fn);
-	smp_store_release(&alias->fn, fn);
+	alias -= first;
+	put(first, fn);
+	put(second, other);
 	return 0;
 }
 
-mw_abort_fn *mw_unhooked(void)
+mw_abort_fn *mw_unhooked(unsigned int status)
 {
-	return before;
+	return before[status];
 }
 
 void mw_unhook(void)
 {
+	unsigned int status;
+
 	/* There are no new aborts of ours; who has taken one may not have come to the table yet. */
 	synchronize_rcu_tasks();
 	synchronize_rcu();
-	WRITE_ONCE(alias->fn, before);
+	for (status = 0; status < TABLE_ENTRIES; status++) {
+		if (before[status])
+			WRITE_ONCE(alias[status].fn, before[status]);
+	}
 	/*
 	 * Who had read our pointer counts as inside from now on, who has left is out of our code: each of the two takes that no
 	 * task is preempted where it was.

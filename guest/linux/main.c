@@ -15,8 +15,6 @@
 #include "meanwhile.h"
 #include "pv/abi.h"
 
-#define LOCKDOWN_ABORT	0x34	/* fault status of "not present" */
-
 static bool wanted = true;	/* the parameter */
 static bool loaded;		/* all below is there */
 static bool kernel_too = true;
@@ -198,7 +196,7 @@ static int __init mw_init(void)
 	err = request_percpu_irq(irq, on_event, "meanwhile", cookie);
 	if (err)
 		goto no_irq;
-	err = mw_hook(LOCKDOWN_ABORT, mw_not_present);
+	err = mw_hook(MW_EXTERNAL_ABORT, mw_no_content, MW_NOT_PRESENT, mw_not_present);
 	if (err)
 		goto no_hook;
 	err = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "meanwhile:online", went_online, going_offline);

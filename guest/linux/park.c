@@ -17,6 +17,7 @@
 #include <linux/gfp.h>
 #include <linux/sched/task.h>
 #include <linux/uaccess.h>
+#include <asm/esr.h>
 #include <asm/ptrace.h>
 
 #include "meanwhile.h"
@@ -266,12 +267,11 @@ static bool is_alone(void)
 
 int mw_not_present(unsigned long far, unsigned long esr, struct pt_regs *regs)
 {
-	struct ring *r;
+	struct ring *r = ring_of(far);
 	u32 status;
 
-	r = ring_of(far);
 	if (!r)
-		return mw_unhooked()(far, esr, regs); /* no token of ours: what it is, the kernel may say */
+		return mw_unhooked(MW_NOT_PRESENT)(far, esr, regs); /* no token of ours: what it is, the kernel may say */
 	atomic_inc(&inside);
 	if (!may_sleep(regs))
 		status = wait_there(r, far, false);
@@ -279,14 +279,49 @@ int mw_not_present(unsigned long far, unsigned long esr, struct pt_regs *regs)
 		status = wait_there(r, far, true);
 	else
 		status = park(r, far, regs);
-	if (status == MW_APF_ERROR) {
-		/* The user's next try is an external abort, and SIGBUS; the kernel must not try again. */
-		this_cpu_inc(rings.stats.errors);
-		if (!user_mode(regs) && fixup && fixup(regs, esr))
-			force_sig(SIGBUS);
-	}
+	if (status == MW_APF_ERROR)
+		this_cpu_inc(rings.stats.errors); /* the next try is an external abort: the user's SIGBUS, or mw_no_content() */
 	atomic_dec(&inside);
 	return 0;
+}
+
+/*
+ * Nobody is to be given this page again, nor is the kernel to clear it for another: it does not become readable by that. So it
+ * is what the kernel knows as bad memory, and takes away from whoever has it, with SIGBUS at the next touch.
+ */
+static void retire(unsigned long address)
+{
+#ifdef CONFIG_MEMORY_FAILURE
+	struct page *page;
+	unsigned long pfn;
+
+	if (get_user_pages_fast_only(untagged_addr(address), 1, 0, &page) != 1)
+		return;
+	pfn = page_to_pfn(page);
+	put_page(page);
+	memory_failure_queue(pfn, 0);
+#endif
+}
+
+/*
+ * The kernel takes an external abort for the end of everything, also where it accesses a user's page and could just say so: a
+ * copy that fails tries its first bytes again one by one. Here it returns what any bad address would have it return, and the task
+ * is killed as if it had touched the page itself, but where somebody only peeks and is not to be noticed.
+ */
+int mw_no_content(unsigned long far, unsigned long esr, struct pt_regs *regs)
+{
+	bool users = !(esr & ESR_ELx_FnV) && !(far & BIT(55));
+	bool fixed = false;
+
+	atomic_inc(&inside);
+	if (users && may_sleep(regs))
+		retire(far);
+	if (users && !user_mode(regs) && fixup)
+		fixed = fixup(regs, esr);
+	if (fixed && may_sleep(regs))
+		force_sig(SIGBUS);
+	atomic_dec(&inside);
+	return fixed ? 0 : mw_unhooked(MW_EXTERNAL_ABORT)(far, esr, regs);
 }
 
 int mw_tasks_inside(void)
