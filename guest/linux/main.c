@@ -6,6 +6,7 @@
 #include <linux/debugfs.h>
 #include <linux/interrupt.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/of.h>
 #include <linux/of_irq.h>
 #include <linux/reboot.h>
@@ -15,8 +16,10 @@
 #include "meanwhile.h"
 #include "pv/abi.h"
 
-static bool wanted = true;	/* the parameter */
+static DEFINE_MUTEX(turning);	/* taken before those of CPUs that come and go; who writes these three has it */
+static bool wanted = true;	/* the parameter, which is the kernel's to write */
 static bool loaded;		/* all below is there */
+static bool away;		/* the machine sleeps, or goes on to another kernel */
 static bool kernel_too = true;
 module_param_named(kernel, kernel_too, bool, 0444);
 MODULE_PARM_DESC(kernel, "sleep also where the kernel accesses a user's page (default: yes)");
@@ -87,14 +90,17 @@ static void disable_here(void *unused)
 	mw_cpu_disable();
 }
 
+/* A CPU that cannot have this is one all the same. */
 static int went_online(unsigned int cpu)
 {
 	int err = 0;
 
 	enable_percpu_irq(irq, IRQ_TYPE_NONE);
-	if (wanted)
+	if (READ_ONCE(wanted) && !READ_ONCE(away))
 		enable_here(&err);
-	return err;
+	if (err)
+		pr_warn("meanwhile: CPU %u waits for its pages (%d)\n", cpu, err);
+	return 0;
 }
 
 static int going_offline(unsigned int cpu)
@@ -111,6 +117,30 @@ static void all_cpus(bool on)
 	cpus_read_unlock();
 }
 
+/* What is wanted now. A CPU that comes meanwhile sees it too, or is among these. */
+static void turn(void)
+{
+	lockdep_assert_held(&turning);
+	if (loaded)
+		all_cpus(wanted && !away);
+}
+
+static void set_away(bool is)
+{
+	mutex_lock(&turning);
+	WRITE_ONCE(away, is);
+	turn();
+	mutex_unlock(&turning);
+}
+
+static void set_loaded(bool is)
+{
+	mutex_lock(&turning);
+	loaded = is;
+	turn();
+	mutex_unlock(&turning);
+}
+
 /* Off while the machine sleeps: what wakes it may be another kernel, from an image. */
 static int on_sleep(struct notifier_block *nb, unsigned long event, void *unused)
 {
@@ -118,13 +148,12 @@ static int on_sleep(struct notifier_block *nb, unsigned long event, void *unused
 	case PM_SUSPEND_PREPARE:
 	case PM_HIBERNATION_PREPARE:
 	case PM_RESTORE_PREPARE:
-		all_cpus(false);
+		set_away(true);
 		break;
 	case PM_POST_SUSPEND:
 	case PM_POST_HIBERNATION:
 	case PM_POST_RESTORE:
-		if (wanted)
-			all_cpus(true);
+		set_away(false);
 		break;
 	}
 	return NOTIFY_DONE;
@@ -135,8 +164,7 @@ static struct notifier_block sleep_block = { .notifier_call = on_sleep };
 /* A kernel that takes over, by kexec, knows nothing of our pages. */
 static int on_reboot(struct notifier_block *nb, unsigned long code, void *unused)
 {
-	wanted = false;
-	all_cpus(false);
+	set_away(true);
 	return NOTIFY_DONE;
 }
 
@@ -146,8 +174,9 @@ static int set_wanted(const char *val, const struct kernel_param *kp)
 {
 	int err = param_set_bool(val, kp);
 
-	if (!err && loaded)
-		all_cpus(wanted);
+	mutex_lock(&turning);
+	turn();
+	mutex_unlock(&turning);
 	return err;
 }
 
@@ -207,7 +236,7 @@ static int __init mw_init(void)
 	register_reboot_notifier(&reboot_block);
 	dir = debugfs_create_dir("meanwhile", NULL);
 	debugfs_create_file("stats", 0444, dir, NULL, &stats_fops);
-	loaded = true;
+	set_loaded(true);
 	pr_info("meanwhile: asynchronous page faults, interrupt %d\n", irq);
 	return 0;
 
@@ -224,7 +253,7 @@ no_cookie:
 
 static void __exit mw_exit(void)
 {
-	loaded = false;
+	set_loaded(false);
 	debugfs_remove_recursive(dir);
 	unregister_reboot_notifier(&reboot_block);
 	unregister_pm_notifier(&sleep_block);
